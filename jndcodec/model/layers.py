@@ -1,0 +1,96 @@
+"""Building blocks of `jlc-vbr`: residual block, rate gains, and the 8x8 DCT that stands between pixels and channels."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+def conv(c_in: int, c_out: int, kernel: int = 3, stride: int = 1) -> nn.Conv2d:
+    """Convolution that keeps the size (divided by `stride`)."""
+    return nn.Conv2d(c_in, c_out, kernel, stride, padding=kernel // 2)
+
+
+class Residual(nn.Module):
+    """x + conv(leaky(conv(x))), both dense 3x3: the only non-linearity of the transforms; the main path stays linear."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.a = conv(channels, channels)
+        self.b = conv(channels, channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.b(F.leaky_relu(self.a(x), 0.1))
+
+
+def residuals(channels: int, count: int) -> nn.Sequential:
+    return nn.Sequential(*(Residual(channels) for _ in range(count)))
+
+
+class RateGain(nn.Module):
+    """A positive gain per channel, log-linear over the rate knob between learned anchors.
+
+    `forward` and `log` take t (N,) in [0, 1] and return (N, C, 1, 1), natural logarithm for `log`.
+    """
+
+    def __init__(self, channels: int, anchors: int, low: float = 0.0, high: float = 0.0) -> None:
+        super().__init__()
+        self.log_gain = nn.Parameter(torch.linspace(low, high, anchors)[:, None].repeat(1, channels))
+
+    def log(self, t: Tensor) -> Tensor:
+        segments = self.log_gain.shape[0] - 1
+        position = (t * segments).clamp(0, segments)
+        left = position.floor().clamp(max=segments - 1).long()
+        fraction = (position - left)[:, None]
+        return torch.lerp(self.log_gain[left], self.log_gain[left + 1], fraction)[:, :, None, None]
+
+    def forward(self, t: Tensor) -> Tensor:
+        return self.log(t).exp()
+
+
+def dct_basis() -> Tensor:
+    """The 64 orthonormal basis pictures of the 8x8 DCT-II, (64, 1, 8, 8)."""
+    i = torch.arange(8).float()
+    d = torch.cos(math.pi * (i[None] + 0.5) * i[:, None] / 8) * math.sqrt(2 / 8)
+    d[0] /= math.sqrt(2)
+    return torch.einsum("ab,cd->acbd", d, d).reshape(64, 1, 8, 8)
+
+
+class BlockDct(nn.Module):
+    """Pixels (N, 3, H, W) to DCT coefficients (N, 192, H/8, W/8), and back with `inverse`.
+
+    Always float32: bf16's 8 bits of precision are too few for pixels, whatever precision the rest runs in.
+    """
+
+    basis: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("basis", dct_basis(), persistent=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        n, c, h, w = x.shape
+        with torch.autocast(x.device.type, enabled=False):
+            u = F.conv2d(x.float().reshape(n * c, 1, h, w), self.basis, stride=8)
+        return u.reshape(n, c * 64, h // 8, w // 8).contiguous(memory_format=torch.channels_last)
+
+    def inverse(self, u: Tensor) -> Tensor:
+        n, c, h, w = u.shape
+        with torch.autocast(u.device.type, enabled=False):
+            blocks = u.float().reshape(n * c // 64, 64, h, w)
+            return F.conv_transpose2d(blocks, self.basis, stride=8).reshape(n, c // 64, h * 8, w * 8)
+
+
+def gaussian_bits(residual: Tensor, log_scale: Tensor) -> Tensor:
+    """Bits of each `residual` (in quantisation steps) under a zero-mean Gaussian integrated over one step.
+
+    The scale is limited to what the tables hold (`SCALE_MIN`, `SCALE_MAX` of jndcodec.entropy.tables).
+    """
+    scale = torch.exp(log_scale.clamp(math.log(0.11), math.log(256.0)))
+    v = residual.abs()
+    c = -(2**-0.5)
+    p = 0.5 * (torch.erfc(c * (0.5 - v) / scale) - torch.erfc(c * (-0.5 - v) / scale))
+    return -torch.log2(p.clamp_min(1e-9))

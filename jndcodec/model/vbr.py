@@ -1,0 +1,182 @@
+"""`jlc-vbr`, the native model: one network for all rates (docs/DESIGN.md, "Native model").
+
+    x ─ DCT ─ g_a ─ y ─ ×gain(t) ─ round(y − μ) + μ = y_hat ─ ÷gain(t) ─ g_s ─ DCT⁻¹ ─ x_hat
+                    └ h_a ─ round = z_hat ┬ h_s ─ features of the means μ (4 steps of context)
+                                          └ scale_net ─ what z adds to log σ
+
+Shapes are NCHW; y stands at 1/16 and z at 1/64 of the picture's resolution, so H and W are multiples of 64.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from jndcodec.model.layers import BlockDct, RateGain, Residual, conv, gaussian_bits, residuals
+
+STRIDE_Y = 16
+STRIDE_Z = 64
+STEPS = 4
+# CONTEXT_ORDER[step][channel quarter] is the position in the 2x2 cell (row * 2 + column) that is refined in that step.
+CONTEXT_ORDER = ((0, 1, 2, 3), (3, 2, 1, 0), (2, 3, 0, 1), (1, 0, 3, 2))
+
+
+@dataclass(frozen=True)
+class VbrConfig:
+    """Widths and depths of `jlc-vbr`."""
+
+    c8: int = 192  # channels at 1/8 of the resolution; 192 = 3 x 64 DCT coefficients for the KLT start
+    c16: int = 256  # channels at 1/16
+    m: int = 256  # channels of y, a multiple of 4
+    cz: int = 96  # channels of z
+    d: int = 128  # width of the hyper transforms and of the context
+    ds: int = 96  # width of the scale network
+    n8: int = 2  # residual blocks at 1/8
+    n16: int = 1  # residual blocks at 1/16
+    anchors: int = 9  # rate anchors of the gains
+
+
+class Output(NamedTuple):
+    """x_hat (N, 3, H, W), not clamped; bits of y and of z per picture, (N,)."""
+
+    x_hat: Tensor
+    bits_y: Tensor
+    bits_z: Tensor
+
+
+def step_masks(channels: int, height: int, width: int, device: torch.device) -> list[Tensor]:
+    """For each of the 4 steps, (1, C, height, width) booleans: which elements of y it refines. They partition y."""
+    row = torch.arange(height, device=device)[:, None] % 2
+    column = torch.arange(width, device=device)[None] % 2
+    cell = row * 2 + column
+    quarter = channels // 4
+    return [
+        torch.cat([(cell == position)[None].expand(quarter, height, width) for position in order])[None].contiguous(
+            memory_format=torch.channels_last
+        )
+        for order in CONTEXT_ORDER
+    ]
+
+
+class Context(nn.Module):
+    """Means of one later step from what the earlier ones reconstructed (in units of σ_c) and the features of z."""
+
+    def __init__(self, m: int, d: int) -> None:
+        super().__init__()
+        self.enter = conv(m + 2 * d, d, 1)
+        self.mix = conv(d, d)
+        self.leave = conv(d, m, 1)
+
+    def forward(self, y_units: Tensor, features: Tensor) -> Tensor:
+        p = F.relu(self.enter(torch.cat([y_units.to(features.dtype), features], 1)))
+        return self.leave(F.relu(self.mix(p)) + p)
+
+
+class JlcVbr(nn.Module):
+    """The float model, for training and for the transforms. Coding replaces `scale_net` by its integer twin."""
+
+    def __init__(self, config: VbrConfig | None = None) -> None:
+        super().__init__()
+        self.config = config = config or VbrConfig()
+        c8, c16, m, cz, d, ds = config.c8, config.c16, config.m, config.cz, config.d, config.ds
+        self.dct = BlockDct()
+        self.g_a_in = conv(192, c8)
+        self.g_a_8 = residuals(c8, config.n8)
+        self.g_a_16 = nn.Sequential(conv(c8, c16, 3, 2), residuals(c16, config.n16), conv(c16, m, 1))
+        self.g_s_16 = nn.Sequential(
+            conv(m, c16, 1), residuals(c16, config.n16), conv(c16, c8 * 4, 1), nn.PixelShuffle(2)
+        )
+        self.g_s_8 = residuals(c8, config.n8)
+        self.g_s_out = conv(c8, 192)
+        k = config.anchors
+        self.gain_y = RateGain(m, k, low=0.46, high=3.39)
+        self.gain_a = RateGain(c8, k)
+        # The decoder's gains stand on top of 1 / the encoder's: a change of one must not spoil the linear path.
+        self.gain_y_inverse = RateGain(m, k)
+        self.gain_s = RateGain(c8, k)
+        self.scale_y = RateGain(m, k, low=0.0, high=2.0)  # σ_c(t): usual size of y per channel and rate
+        self.scale_z = RateGain(cz, k, low=1.0, high=1.0)
+        self.h_a = nn.Sequential(
+            conv(2 * m, d, 1), nn.ReLU(), conv(d, d, 3, 2), nn.ReLU(), conv(d, d), nn.ReLU(), conv(d, cz, 3, 2)
+        )
+        self.h_s = nn.Sequential(
+            conv(cz, d * 4, 1), nn.PixelShuffle(2), nn.ReLU(), conv(d, d), nn.ReLU(),
+            conv(d, d * 4, 1), nn.PixelShuffle(2), nn.ReLU(), conv(d, 2 * d), nn.ReLU(),
+        )  # fmt: skip
+        self.scale_net = nn.Sequential(
+            conv(cz, ds * 4, 1), nn.PixelShuffle(2), nn.ReLU(), conv(ds, ds), nn.ReLU(),
+            conv(ds, ds * 4, 1), nn.PixelShuffle(2), nn.ReLU(), conv(ds, ds), nn.ReLU(), conv(ds, m, 1),
+        )  # fmt: skip
+        self.mean_0 = conv(2 * d, m, 1)
+        self.context = nn.ModuleList(Context(m, d) for _ in range(STEPS - 1))
+        self.reset_parameters()
+
+    @torch.no_grad()
+    def reset_parameters(self) -> None:
+        """Random weights; residual branches start small so that the main path rules."""
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d):
+                nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
+                module.weight.mul_(0.8)
+                nn.init.zeros_(module.bias)
+        for module in self.modules():
+            if isinstance(module, Residual):
+                module.b.weight.mul_(0.3)
+
+    def analyse(self, x: Tensor, t: Tensor) -> Tensor:
+        """g_a: x (N, 3, H, W) in [0, 1] -> y (N, m, H/16, W/16) float32, in quantisation steps at rate t (N,)."""
+        u = self.g_a_in(self.dct(x - 0.5))
+        u = self.g_a_8(u * self.gain_a(t).to(u.dtype))
+        return self.g_a_16(u).float() * self.gain_y(t)
+
+    def synthesise(self, y_hat: Tensor, t: Tensor) -> Tensor:
+        """g_s: y_hat (N, m, H/16, W/16) -> x_hat (N, 3, H, W), not clamped."""
+        u = self.g_s_16(y_hat * (self.gain_y_inverse.log(t) - self.gain_y.log(t)).exp())
+        u = self.g_s_8(u * (self.gain_s.log(t) - self.gain_a.log(t)).exp().to(u.dtype))
+        return self.dct.inverse(self.g_s_out(u)) + 0.5
+
+    def hyper_analyse(self, y: Tensor, t: Tensor) -> Tensor:
+        """h_a: y -> z (N, cz, H/64, W/64) float32. Reads y in units of σ_c(t), and its log-energy."""
+        v = y / self.scale_y(t).detach()
+        return self.h_a(torch.cat([v.clamp(-8, 8), torch.log1p(v.abs()) - 0.5], 1)).float()
+
+    def step_mean(self, step: int, y_hat: Tensor, features: Tensor, sigma: Tensor) -> Tensor:
+        """Means (N, m, h, w) float32 as one step sees them; `y_hat` holds zeros where nothing is reconstructed yet."""
+        if step == 0:
+            return self.mean_0(features).float() * sigma
+        return self.context[step - 1]((y_hat / sigma).clamp(-8, 8), features).float() * sigma
+
+    def refine(
+        self, z_hat: Tensor, y: Tensor, t: Tensor, quantise: Callable[[Tensor, Tensor], Tensor]
+    ) -> tuple[Tensor, Tensor]:
+        """The four steps on whole tensors: (means, y_hat), with y_hat = quantise(y, mean)."""
+        features = self.h_s(z_hat)
+        sigma = self.scale_y(t).detach()
+        mean, y_hat = torch.zeros_like(y), torch.zeros_like(y)
+        for step, mask in enumerate(step_masks(y.shape[1], y.shape[2], y.shape[3], y.device)):
+            now = self.step_mean(step, y_hat, features, sigma)
+            mean = mean + now * mask
+            y_hat = y_hat + quantise(y, now) * mask
+        return mean, y_hat
+
+    def forward(self, x: Tensor, t: Tensor, hard: bool = False) -> Output:
+        """Reconstruction and estimated bits.
+
+        x: (N, 3, H, W) in [0, 1]; t: (N,) in [0, 1]. Training uses straight-through rounding for what g_s and the
+        context read and uniform noise for the rates (Minnen and Singh 2020); `hard` rounds for both.
+        """
+        y = self.analyse(x, t)
+        z = self.hyper_analyse(y, t)
+        z_hat = z + (torch.round(z) - z).detach()
+        mean, y_hat = self.refine(z_hat, y, t, lambda y, mean: y + (torch.round(y - mean) + mean - y).detach())
+        log_scale = self.scale_y.log(t) + self.scale_net(z_hat).float()
+        noisy_y = y_hat if hard else y + torch.rand_like(y) - 0.5
+        noisy_z = z_hat if hard else z + torch.rand_like(z) - 0.5
+        bits_y = gaussian_bits(noisy_y - mean, log_scale).sum((1, 2, 3))
+        bits_z = gaussian_bits(noisy_z, self.scale_z.log(t)).sum((1, 2, 3))
+        return Output(self.synthesise(y_hat, t), bits_y, bits_z)
