@@ -1,16 +1,15 @@
 """SSIMULACRA2 to just noticeable differences (JND), and back.
 
-The map goes through points measured on the sample data of JPEG AIC-4 (ISO/IEC 29170, activity AIC-4; 5 source pictures x
-6 codecs x 10 levels, whose JND scale comes from the boosted triplet comparisons of JPEG AIC-3): the mean SSIMULACRA2 score
-(version 2.1) at a given JND distance from the original, one column for classic codecs (JPEG, JPEG 2000, JPEG XL, AVIF,
-VVC intra) and one for the learned one (JPEG AI). Metrics flatter learned codecs, so the same score means more visible
-loss there: 80.2 is one JND for a learned codec, 78.0 for a classic one.
+The map goes through points measured on the sample data of JPEG AIC-4 (5 source pictures x 6 codecs x 10 levels with
+their subjective JND values): the SSIMULACRA2 score (version 2.1) at a given JND distance from the original, one
+column for the classic codecs and one for the learned one (JPEG AI). Metrics flatter learned codecs, so the same score
+means more visible loss there: 80.2 is one JND for a learned codec, 78.0 for a classic one.
 
-Spread: at one JND the score of single pictures has a standard deviation of 3.6 points (classic codecs), about 0.3 JND
-either way; `jnd_range` turns it into an interval. Limits: five pictures; one learned codec; displays, viewing distance and
-observers of that study (side by side, in place, with flicker boosting); measured from 0.12 (learned: 0.25) to 2.0 JND.
-Above the best point the map is the line to (100, 0); beyond 2 JND it goes on with its last slope, which is a guess.
-It says what a mean observer sees on a mean picture, never that nobody will see a difference in this one.
+Spread: at one JND the score has a standard deviation of 3.6 points (classic codecs; assumed for the learned one too),
+some 0.35 JND either way; `jnd_range` turns it into an interval. Limits: five pictures; one learned codec; the
+displays, viewing distance and observers of that study; measured from 0.12 (learned: 0.25) to 2.0 JND. Above the best
+point the map is the line to (100, 0); beyond 2 JND it goes on with its last slope, which is a guess. It says what a
+mean observer sees on a mean picture, never that nobody will see a difference in this one.
 
 Between the points the map is piecewise linear: strictly falling, so that both directions invert each other exactly.
 """
@@ -22,7 +21,7 @@ from math import isfinite
 
 from jndcodec.errors import TargetError
 
-NOTICEABLE = 1.0  # half of the observers see a difference side by side
+NOTICEABLE = 1.0  # half of the observers notice a difference
 STRICT = 0.5
 FLICKER = 0.25  # hardly visible when toggled in place
 
@@ -33,8 +32,8 @@ CLASSIC = ((0.0, 100.0), (0.12, 90.0), (0.25, 86.4), (0.5, 83.0), (1.0, 78.0), (
 LEARNED = ((0.0, 100.0), (0.25, 85.4), (0.5, 83.1), (1.0, 80.2), (1.5, 74.3), (2.0, 68.1))
 
 UNCERTAINTY = (
-    "JND is estimated from SSIMULACRA2 with the JPEG AIC-4 sample data (5 pictures, 6 codecs, 0.12-2 JND); the score at "
-    f"1 JND has a standard deviation of {SPREAD} between pictures, about 0.3 JND. Beyond 2 JND it is extrapolated."
+    "JND is estimated from SSIMULACRA2 with the JPEG AIC-4 sample data (5 pictures, 6 codecs, 0.12-2 JND); "
+    f"the score at 1 JND has a standard deviation of {SPREAD} between pictures, some 0.35 JND. Beyond 2 JND it is extrapolated."
 )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 
 import pytest
 
@@ -25,7 +26,7 @@ def test_strictly_monotone_and_its_own_inverse(learned: bool) -> None:
     scores = [100 - 0.37 * i for i in range(400)]
     jnds = [jnd_from_ssimulacra2(s, learned) for s in scores]
     assert jnds[0] == 0
-    assert all(a < b for a, b in zip(jnds, jnds[1:], strict=False))
+    assert all(a < b for a, b in pairwise(jnds))
     for score, jnd in zip(scores, jnds, strict=True):
         assert ssimulacra2_from_jnd(jnd, learned) == pytest.approx(score, abs=1e-9)
 
