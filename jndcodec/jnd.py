@@ -33,7 +33,7 @@ LEARNED = ((0.0, 100.0), (0.25, 85.4), (0.5, 83.1), (1.0, 80.2), (1.5, 74.3), (2
 
 UNCERTAINTY = (
     "JND is estimated from SSIMULACRA2 with the JPEG AIC-4 sample data (5 pictures, 6 codecs, 0.12-2 JND); "
-    f"the score at 1 JND has a standard deviation of {SPREAD} between pictures, some 0.35 JND. Beyond 2 JND it is extrapolated."
+    f"the score at 1 JND has a standard deviation of {SPREAD}, some 0.35 JND. Beyond 2 JND it is extrapolated."
 )
 
 
