@@ -1,0 +1,106 @@
+"""From any Pillow mode to 8-bit L, LA, RGB or RGBA; whatever changes on the way is said in a note."""
+
+from __future__ import annotations
+
+from io import BytesIO
+
+import numpy as np
+from PIL import Image, ImageCms
+
+from jndcodec.errors import InputError
+from jndcodec.metadata import icc_colour_space
+
+# modes that lose nothing, and what they become (La and RGBa are premultiplied)
+_LOSSLESS = {"L": "L", "LA": "LA", "La": "LA", "RGB": "RGB", "RGBA": "RGBA", "RGBa": "RGBA", "PA": "RGBA"}
+
+
+def to_eight_bits(image: Image.Image, bits: int, notes: list[str]) -> Image.Image:
+    """The loaded image in mode L, LA, RGB or RGBA.
+
+    bits: per channel in the file, from `bits_per_channel`; notes: gets a line for each thing that was changed.
+    Raises InputError for samples without a defined range (floats, 32-bit integers).
+    """
+    mode = image.mode
+    clear = image.has_transparency_data  # an alpha channel, a palette with alpha, or one transparent colour
+    if mode.startswith("I;16") or (mode == "I" and image.format in ("PNG", "PPM")):
+        return _from_sixteen_bits(image, bits, notes)
+    if bits > 8:
+        notes.append(f"{bits} bits per channel reduced to 8")
+    if mode == "1":
+        notes.append("1-bit picture coded as 8-bit grey")
+        return image.convert("LA" if clear else "L")
+    if mode in _LOSSLESS:
+        target = _LOSSLESS[mode]
+        return image.convert({"L": "LA", "RGB": "RGBA"}.get(target, target) if clear else target)
+    if mode == "P":
+        return image.convert("RGBA" if clear else "RGB")
+    if mode == "CMYK":
+        return _from_cmyk(image, notes)
+    if mode == "LAB":
+        notes.append("CIELAB converted to sRGB")
+        return _through_profile(image, ImageCms.createProfile("LAB"))
+    if mode in ("RGBX", "YCbCr", "HSV"):
+        notes.append("its unspecified fourth channel is left out" if mode == "RGBX" else f"{mode} converted to RGB")
+        return image.convert("RGB")
+    kind = {"F": "floating-point", "I": "32-bit integer"}.get(mode, mode)
+    raise InputError(f"{kind} samples have no defined black and white: convert the picture to 8 or 16 bits first")
+
+
+def _from_sixteen_bits(image: Image.Image, bits: int, notes: list[str]) -> Image.Image:
+    """Grey samples of 9 to 16 bits, 0..2^bits - 1, rounded to 0..255."""
+    bits = bits if bits > 8 else 16
+    top = 2**bits - 1
+    table = np.minimum((np.arange(65536, dtype=np.uint32) * 255 + top // 2) // top, 255).astype(np.uint8)
+    values = np.clip(np.asarray(image), 0, 65535).astype(np.uint16)
+    notes.append(f"{bits} bits per channel reduced to 8")
+    grey = Image.fromarray(table[values])
+    transparent = image.info.get("transparency")
+    if isinstance(transparent, int):
+        alpha = Image.fromarray(np.where(values == transparent, 0, 255).astype(np.uint8))
+        return Image.merge("LA", (grey, alpha))
+    return grey
+
+
+def _from_cmyk(image: Image.Image, notes: list[str]) -> Image.Image:
+    icc = image.info.get("icc_profile")
+    if icc and icc_colour_space(icc) == "CMYK":
+        try:
+            converted = _through_profile(image, ImageCms.ImageCmsProfile(BytesIO(icc)))
+            notes.append("CMYK converted to sRGB through its ICC profile")
+            return converted
+        except (ImageCms.PyCMSError, OSError):
+            notes.append("its ICC profile is unusable")
+    notes.append("CMYK without a profile converted to RGB by the plain formula: colours are approximate")
+    return image.convert("RGB")
+
+
+def _through_profile(image: Image.Image, profile: ImageCms.ImageCmsProfile | ImageCms.core.CmsProfile) -> Image.Image:
+    """To sRGB, relative colorimetric with black point compensation: what browsers and editors do by default."""
+    return ImageCms.profileToProfile(
+        image,
+        profile,
+        ImageCms.createProfile("sRGB"),
+        renderingIntent=ImageCms.Intent.RELATIVE_COLORIMETRIC,
+        outputMode="RGB",
+        flags=ImageCms.Flags.BLACKPOINTCOMPENSATION,
+    )
+
+
+def bits_per_channel(image: Image.Image, head: bytes) -> int:
+    """Bits per channel in the file, which Pillow hides where it reduces them to 8 by itself; 8 when nothing says more.
+
+    image: opened, not loaded (its tiles still say how the samples are stored); head: the first bytes of the file.
+    """
+    if image.format == "TIFF":
+        return max(image.tag_v2.get(258, (8,)))  # BitsPerSample
+    if image.format == "JPEG2000" and (start := head.find(b"\xff\x4f\xff\x51")) >= 0:
+        return (head[start + 42] & 127) + 1 if len(head) > start + 42 else 8  # Ssiz of the first component
+    if image.format == "AVIF" and (start := head.find(b"pixi")) >= 0:
+        return head[start + 9] if len(head) > start + 9 else 8  # after the version, flags and number of channels
+    for tile in getattr(image, "tile", ()):
+        args = tile[3] if isinstance(tile[3], tuple) else (tile[3],)
+        if any(isinstance(value, str) and ";16" in value for value in args):
+            return 16
+        if image.format == "PPM" and isinstance(args[-1], int) and args[-1] > 255:
+            return 16
+    return 8
