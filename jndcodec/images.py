@@ -124,7 +124,7 @@ def _check_size(image: Image.Image, max_pixels: int | None) -> None:
 
 
 def _refuse_preview(image: Image.Image) -> None:
-    """Raw files of cameras (DNG, NEF, ...) open as TIFF, and their first picture is a small preview (NewSubfileType)."""
+    """Raw files of cameras (DNG, NEF, ...) open as TIFF whose first picture is a small preview (tag NewSubfileType)."""
     if image.format == "TIFF" and image.tag_v2.get(254, 0) & 1:
         raise InputError("starts with a preview, as raw files of cameras do: develop it to PNG or JPEG first")
 
