@@ -82,7 +82,7 @@ def load_picture(
 
 def _load(source: str | Path | bytes | BinaryIO | Image.Image, max_pixels: int | None) -> Picture:
     if isinstance(source, Image.Image):
-        _check_size(source, max_pixels)
+        check_size(*source.size, max_pixels)
         bits = bits_per_channel(source, b"")
         source.load()
         return _to_picture(source, bits, [])
@@ -102,7 +102,7 @@ def _read(stream: BinaryIO, max_pixels: int | None) -> Picture:
         pillow_limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None  # ours is checked instead
         try:
             image = Image.open(stream)
-            _check_size(image, max_pixels)
+            check_size(*image.size, max_pixels)
             _refuse_preview(image)
             bits = bits_per_channel(image, head)
             image.load()
@@ -113,8 +113,8 @@ def _read(stream: BinaryIO, max_pixels: int | None) -> Picture:
         return _to_picture(image, bits, list(dict.fromkeys(str(warning.message) for warning in caught)))
 
 
-def _check_size(image: Image.Image, max_pixels: int | None) -> None:
-    width, height = image.size
+def check_size(width: int, height: int, max_pixels: int | None) -> None:
+    """Raise LimitError for more than max_pixels (None: no limit), InputError for none at all."""
     if width < 1 or height < 1:
         raise InputError(f"has no pixels ({width}x{height})")
     if max_pixels is not None and width * height > max_pixels:

@@ -90,7 +90,7 @@ def xmp_of(image: Image.Image) -> bytes | None:
 
 
 def icc_colour_space(icc: bytes) -> str | None:
-    """"RGB", "GRAY", "CMYK", ... as an ICC profile's header says (ICC.1:2022, 7.2); None if it is no profile."""
+    """What an ICC profile is for, from its header: "RGB", "GRAY", "CMYK", ... (ICC.1:2022, 7.2); None if it is none."""
     if len(icc) < 128 or icc[36:40] != b"acsp":
         return None
     return icc[16:20].decode("latin-1").strip()

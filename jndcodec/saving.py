@@ -48,7 +48,7 @@ def format_for(suffix: str) -> str:
     """Pillow's name of the format that a file suffix (".png") stands for. Raises OutputError."""
     name = Image.registered_extensions().get(suffix.lower())
     if name not in Image.SAVE or name == "JLC":
-        raise OutputError(f"{suffix or 'no suffix'}: not a format that pictures are written to; use .png, .webp, .tif, ...")
+        raise OutputError(f"{suffix or 'no suffix'}: not a format that pictures are written to; use .png, .webp, .tif")
     return "JPEG" if name == "MPO" else name
 
 
@@ -105,4 +105,3 @@ def _png_text(xmp: bytes) -> PngImagePlugin.PngInfo:
     info = PngImagePlugin.PngInfo()
     info.add_itxt("XML:com.adobe.xmp", xmp.decode("utf-8", errors="replace"))
     return info
-

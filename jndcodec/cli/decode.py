@@ -1,0 +1,99 @@
+"""`jndcodec decode`."""
+
+from __future__ import annotations
+
+import functools
+import time
+from collections.abc import Callable
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import click
+
+from jndcodec.cli.options import device_options, files_options, inputs_and_output, threads_per_job, weights_option
+from jndcodec.cli.paths import JLC_SUFFIXES, PIPE, plan, read_jlc
+from jndcodec.cli.report import Done, kilobytes
+
+
+@click.command(short_help="Decode .jlc files to pictures.")
+@inputs_and_output
+@click.option(
+    "--format", "suffix", metavar="SUFFIX", help="png, webp, tif, ... where -o does not say it.  [default: png]"
+)
+@weights_option
+@device_options
+@files_options
+def decode(
+    inputs: tuple[str, ...],
+    output: str | None,
+    suffix: str | None,
+    force: bool,
+    as_json: bool,
+    jobs: int,
+    threads: int | None,
+    limit: dict[str, int],
+    **options: Any,
+) -> None:
+    """Decode .jlc files to pictures.
+
+    INPUT is a .jlc file, a folder (with all .jlc files in it, at any depth), or - for standard input. The picture is
+    a PNG, or whatever the suffix of -o says and Pillow writes; its ICC profile, EXIF and XMP go with it where that
+    format holds them. The model is found by its id in the file; --weights gives one that is not installed.
+
+    Folders, equal names and bad files are treated as by `jndcodec encode`.
+    """
+    from jndcodec.cli import batch
+    from jndcodec.saving import format_for
+
+    ending = "." + (suffix or "png").lstrip(".")
+    tasks = plan(inputs, output, JLC_SUFFIXES, ending)
+    if len(tasks) == 1 and suffix is None and tasks[0].target != PIPE and Path(tasks[0].target).suffix:
+        ending = Path(tasks[0].target).suffix
+    work = functools.partial(
+        _decode,
+        file_format=format_for(ending),
+        limit=limit,
+        options={**options, "threads": threads_per_job(threads, jobs)},
+    )
+    batch.run(tasks, work, _describe, force=force, as_json=as_json, processes=jobs)
+
+
+def _decode(
+    source: str,
+    *,
+    progress: Callable[[float], None] | None,
+    file_format: str,
+    limit: dict[str, int],
+    options: dict[str, Any],
+) -> Done:
+    """Decode one file. Runs in worker processes too."""
+    from jndcodec.container import parse
+    from jndcodec.images import check_size
+    from jndcodec.saving import write_image
+
+    start = time.monotonic()
+    data = read_jlc(source)
+    header = parse(data)
+    check_size(header.width, header.height, **limit)  # before torch is imported
+    from jndcodec.codec import decode as decode_bytes
+
+    image = decode_bytes(data, **options)
+    stream = BytesIO()
+    notes = write_image(image, stream, file_format)
+    facts = {
+        "width": image.width,
+        "height": image.height,
+        "mode": image.mode,
+        "bytes": stream.tell(),
+        "input_bytes": len(data),
+        "seconds": round(time.monotonic() - start, 3),
+    }
+    return Done(stream.getvalue(), facts, notes)
+
+
+def _describe(facts: dict[str, Any]) -> str:
+    return (
+        f"{facts['input']} -> {facts['output']}: {facts['width']} x {facts['height']}, {facts['mode']}, "
+        f"{kilobytes(facts['bytes'])}, {facts['seconds']:.1f} s"
+    )

@@ -1,0 +1,144 @@
+"""`jndcodec encode`."""
+
+from __future__ import annotations
+
+import functools
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from jndcodec.cli.options import (
+    Count,
+    device_options,
+    files_options,
+    inputs_and_output,
+    threads_per_job,
+    weights_option,
+)
+from jndcodec.cli.paths import PICTURE_SUFFIXES, PIPE, plan
+from jndcodec.cli.report import Done, kilobytes
+from jndcodec.errors import DependencyError, InputError, ModelError
+
+if TYPE_CHECKING:
+    from jndcodec.codec import Codec
+
+POSITIVE = click.FloatRange(0, min_open=True)
+
+
+@click.command(short_help="Encode pictures to .jlc files.")
+@inputs_and_output
+@click.option("--jnd", type=POSITIVE, help="Distance from the original in JND units: 1 is just noticeable.")
+@click.option("-q", "--quality", type=click.FloatRange(0, 100), help="The model's rate knob: 0 smallest, 100 best.")
+@click.option("--bpp", type=POSITIVE, help="At most this many bits per pixel.")
+@click.option("--size", type=Count("bytes"), help="At most this many bytes, such as 50000, 120k or 1.5M.")
+@click.option("--model", metavar="NAME", help="An installed model (see `jndcodec models`).  [default: the first]")
+@weights_option
+@click.option(
+    "-e", "--effort", type=click.IntRange(1, 9), default=3, show_default=True, help="More time, smaller files."
+)
+@click.option("--strip", is_flag=True, help="Leave out EXIF and XMP; the colours stay as they are.")
+@click.option("--verify", is_flag=True, help="Decode each file and check it before it is written.")
+@device_options
+@files_options
+def encode(
+    inputs: tuple[str, ...],
+    output: str | None,
+    force: bool,
+    as_json: bool,
+    jobs: int,
+    threads: int | None,
+    limit: dict[str, int],
+    model: str | None,
+    weights: Path | None,
+    device: str,
+    precision: str,
+    **options: Any,
+) -> None:
+    """Encode pictures to .jlc files.
+
+    INPUT is a picture, a folder (with all pictures in it, at any depth), or - for standard input. Without a target
+    (--jnd, --quality, --bpp or --size) the file is at the model's one-JND quality: it looks the same.
+
+    A folder's tree is recreated under -o; several inputs keep their folders' names there. Where a.png and a.jpg would
+    both become a.jlc, they become a.png.jlc and a.jpg.jlc. A bad file is reported and the others go on; the exit code
+    is then that of the first error.
+    """
+    from jndcodec.cli import batch
+
+    targets = [name for name in ("jnd", "quality", "bpp", "size") if options[name] is not None]
+    if len(targets) > 1:
+        raise click.UsageError(f"--{targets[0]} and --{targets[1]} are both targets: give one.")
+    if model and weights:
+        raise click.UsageError("--model and --weights both choose the model: give one.")
+    work = functools.partial(
+        _encode,
+        codec_options=(model, weights, device, precision, threads_per_job(threads, jobs)),
+        options=options,
+        limit=limit,
+    )
+    tasks = plan(inputs, output, PICTURE_SUFFIXES, ".jlc")
+    fatal = (ModelError, DependencyError)
+    batch.run(tasks, work, _describe, force=force, as_json=as_json, processes=jobs, fatal=fatal)
+
+
+@functools.cache
+def _codec(model: str | None, weights: Path | None, device: str, precision: str, threads: int | None) -> Codec:
+    from jndcodec.codec import Codec
+
+    return Codec(model, weights=weights, device=device, precision=precision, threads=threads)
+
+
+def _encode(
+    source: str,
+    *,
+    progress: Callable[[float], None] | None,
+    codec_options: tuple[Any, ...],
+    options: dict[str, Any],
+    limit: dict[str, int],
+) -> Done:
+    """Encode one file. Runs in worker processes too."""
+    from jndcodec.container import MAGIC, parse
+    from jndcodec.images import load_picture
+
+    start = time.monotonic()
+    data: str | bytes = sys.stdin.buffer.read() if source == PIPE else source
+    name = "standard input" if source == PIPE else source
+    if _starts_with(data, MAGIC):
+        raise InputError(f"{name}: is a .jlc file already; `jndcodec decode` makes a picture of it")
+    picture = load_picture(data, name=name, **limit)
+    codec = _codec(*codec_options)
+    encoded = codec.encode(picture, progress=progress, **limit, **options)
+    input_bytes = len(data) if isinstance(data, bytes) else Path(source).stat().st_size
+    facts = {
+        "width": picture.width,
+        "height": picture.height,
+        "bytes": len(encoded),
+        "input_bytes": input_bytes,
+        "bpp": 8 * len(encoded) / (picture.width * picture.height),
+        "ratio": input_bytes / len(encoded),
+        "quality": parse(encoded).t / 655.35,
+        "model": codec.name,
+        "seconds": round(time.monotonic() - start, 3),
+    }
+    return Done(encoded, facts, picture.notes)
+
+
+def _starts_with(data: str | bytes, magic: bytes) -> bool:
+    if isinstance(data, bytes):
+        return data.startswith(magic)
+    try:
+        with open(data, "rb") as stream:
+            return stream.read(len(magic)) == magic
+    except OSError:  # load_picture says what is wrong with it
+        return False
+
+
+def _describe(facts: dict[str, Any]) -> str:
+    return (
+        f"{facts['input']} -> {facts['output']}: {kilobytes(facts['bytes'])}, {facts['bpp']:.3f} bpp, "
+        f"1/{facts['ratio']:.1f} of the input, quality {facts['quality']:.1f}, {facts['seconds']:.1f} s"
+    )

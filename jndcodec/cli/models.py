@@ -1,0 +1,52 @@
+"""`jndcodec models`: what is installed."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import click
+
+from jndcodec.weights import ModelInfo, available_models
+
+
+@click.command(short_help="List the models that are installed.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object a model on standard output.")
+def models(as_json: bool) -> None:
+    """List the models that are installed; the first is the default.
+
+    The rate range is in bits per pixel, from quality 0 to 100, on the pictures that the model was calibrated with.
+    kMAC/px are thousands of multiplications per pixel.
+    """
+    rows = [_facts(info) for info in available_models()]
+    if as_json:
+        for row in rows:
+            click.echo(json.dumps(row))
+    elif rows:
+        click.echo(_table(rows))
+    else:
+        click.echo("no model is installed; encode and decode take --weights FILE")
+
+
+def _facts(info: ModelInfo) -> dict[str, Any]:
+    return {
+        "name": info.name,
+        "id": info.id,
+        "loss": info.loss,
+        "bpp_range": info.bpp_range,
+        "parameters": info.parameters,
+        "kmac_per_px": info.kmac_per_px,
+        "path": str(info.path),
+    }
+
+
+def _table(rows: list[dict[str, Any]]) -> str:
+    head = ("name", "id", "loss", "bpp", "parameters", "kMAC/px encode", "decode")
+    cells = [head]
+    for row in rows:
+        rate = "{:.2f} ... {:.2f}".format(*row["bpp_range"]) if row["bpp_range"] else "-"
+        work = [f"{row['kmac_per_px'][part]:.1f}" for part in ("encode", "decode")]
+        cells.append((row["name"], row["id"], row["loss"], rate, f"{row['parameters'] / 1e6:.2f} M", *work))
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    lines = ("  ".join(map(str.ljust, row, widths)).rstrip() for row in cells)
+    return "\n".join(lines)

@@ -1,0 +1,103 @@
+"""Options that several commands share, and their types."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+from jndcodec.cli.report import json_option
+
+_MULTIPLES = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9}
+
+
+class Count(click.ParamType):
+    """A whole number, with k, M or G for thousands, millions or thousands of millions: 120k, 1.5M."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        if isinstance(value, int):
+            return value
+        match = re.fullmatch(r"(\d+(?:\.\d+)?)([kmg]?)b?", value.strip().lower())
+        count = int(float(match[1]) * _MULTIPLES[match[2]]) if match else 0
+        if count < 1:
+            self.fail(f"{value!r} is not a number such as 50000, 120k or 1.5M", param, ctx)
+        return count
+
+
+Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
+
+
+def _stack(*options: Decorator) -> Decorator:
+    def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
+        for option in reversed(options):
+            function = option(function)
+        return function
+
+    return decorate
+
+
+weights_option = click.option(
+    "--weights", type=click.Path(path_type=Path), metavar="FILE", help="A weights file, for models not installed."
+)
+
+inputs_and_output = _stack(
+    click.argument("inputs", nargs=-1, required=True, metavar="INPUT..."),
+    click.option(
+        "-o", "--output", metavar="OUT", help="File, folder, or - for standard output.  [default: beside the input]"
+    ),
+)
+
+
+def _limit(ctx: click.Context, param: click.Parameter, value: int | None) -> dict[str, int]:
+    """As keyword arguments: without the option, the library's own default holds (and need not be imported here)."""
+    return {} if value is None else {"max_pixels": value}
+
+
+files_options = _stack(
+    click.option("-f", "--force", is_flag=True, help="Overwrite outputs that exist."),
+    click.option(
+        "--max-pixels",
+        "limit",
+        type=Count("count"),
+        callback=_limit,
+        help="Refuse larger pictures, such as decompression bombs.  [default: 268M]",
+    ),
+    click.option(
+        "--jobs",
+        type=click.IntRange(1),
+        default=1,
+        show_default=True,
+        help="Files worked on at the same time, each in a process of its own (which takes its own memory).",
+    ),
+    json_option,
+)
+
+device_options = _stack(
+    click.option(
+        "--device",
+        type=click.Choice(["auto", "cpu", "cuda", "mps"]),
+        default="auto",
+        show_default=True,
+        help="Where the transforms run. Files from one decode on all.",
+    ),
+    click.option(
+        "--precision",
+        type=click.Choice(["auto", "fp32", "bf16"]),
+        default="auto",
+        show_default=True,
+        help="Of the transforms: bf16 is faster where the processor has it.",
+    ),
+    click.option("--threads", type=click.IntRange(1), help="CPU threads.  [default: all cores, shared among --jobs]"),
+)
+
+
+def threads_per_job(threads: int | None, jobs: int) -> int | None:
+    """As asked for; else the cores divided among several jobs; None (torch's own choice) for a single one."""
+    return threads or (max(1, (os.cpu_count() or 1) // jobs) if jobs > 1 else None)

@@ -1,0 +1,118 @@
+"""Which files a command reads, and where each result goes."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+
+import click
+
+from jndcodec.container import MAGIC
+from jndcodec.errors import InputError, JndcodecError, OutputError
+
+PIPE = "-"
+# What is taken from a folder. A file named on the command line is tried whatever its name is. Formats that are not read
+# (HEIC, JPEG XL) stand here too, so that such pictures are reported and not passed over.
+PICTURE_SUFFIXES = frozenset(
+    ".apng .avif .avifs .bmp .dib .gif .heic .heif .hif .j2c .j2k .jfif .jp2 .jpc .jpe .jpeg .jpf .jpg .jpx .jxl .pbm "
+    ".pcx .pgm .png .pnm .ppm .psd .qoi .sgi .tga .tif .tiff .webp".split()
+)
+JLC_SUFFIXES = frozenset({".jlc"})
+
+
+@dataclass(frozen=True)
+class Task:
+    """One file to work on; `error` says why it cannot be."""
+
+    source: str
+    target: str
+    error: JndcodecError | None = None
+
+
+def plan(inputs: Sequence[str], output: str | None, suffixes: frozenset[str], new_suffix: str) -> list[Task]:
+    """The tasks for a command line, in its order and sorted within a folder.
+
+    One file: to `output`, or beside it with `new_suffix`. Folders: every file in them with one of `suffixes` (hidden
+    ones are passed over), beside it or under the folder `output`, the tree recreated; with more than one input each
+    folder keeps its own name there. Inputs that would get the same name (a.png, a.jpg) keep their old suffix in it
+    (a.png.jlc, a.jpg.jlc).
+    Raises click.UsageError for command lines that make no sense.
+    """
+    many = len(inputs) > 1 or Path(inputs[0]).is_dir()
+    if PIPE in inputs and many:
+        raise click.UsageError("'-' (standard input) cannot stand beside other inputs.")
+    if many and output is not None and (output == PIPE or (os.path.exists(output) and not os.path.isdir(output))):
+        raise click.UsageError("For a folder or several inputs, -o must name a folder.")
+    if not many:
+        return [_one(inputs[0], output, suffixes, new_suffix)]
+    found = list(dict.fromkeys(entry for name in inputs for entry in _walk(name, output, len(inputs) > 1, suffixes)))
+    names = Counter(folder / _renamed(source, suffixes, new_suffix) for source, folder, error in found if not error)
+    tasks: list[Task] = []
+    taken: dict[Path, Path] = {}
+    for source, folder, error in found:
+        target = folder / _renamed(source, suffixes, new_suffix)
+        if names[target] > 1:
+            target = folder / (source.name + new_suffix)
+        first = taken.setdefault(target, source)
+        if not error and first != source:
+            error = OutputError(f"{source}: {target} is already the output of {first}; encode them one by one")
+        tasks.append(Task(str(source), str(target), error))
+    return tasks
+
+
+def read_jlc(source: str) -> bytes:
+    """The bytes of a .jlc file, or of standard input for "-"; of a file that is none, only the start, which shows it.
+
+    Raises InputError; the content is `container.parse`'s to check.
+    """
+    try:
+        with nullcontext(sys.stdin.buffer) if source == PIPE else open(source, "rb") as stream:
+            data = stream.read(len(MAGIC))
+            return data + stream.read() if data == MAGIC else data
+    except FileNotFoundError:
+        raise InputError(f"{source}: no such file") from None
+    except IsADirectoryError:
+        raise InputError(f"{source}: is a folder; name a .jlc file") from None
+    except OSError as error:
+        raise InputError(f"{source}: cannot be read ({error.strerror})") from error
+
+
+def _one(source: str, output: str | None, suffixes: frozenset[str], new_suffix: str) -> Task:
+    if source == PIPE:
+        return Task(source, output or PIPE)
+    name = _renamed(Path(source), suffixes, new_suffix)
+    if output is None:
+        return Task(source, str(Path(source).with_name(name)))
+    if output != PIPE and (os.path.isdir(output) or output.endswith(("/", os.sep))):
+        return Task(source, str(Path(output) / name))
+    return Task(source, output)
+
+
+def _renamed(source: Path, suffixes: frozenset[str], new_suffix: str) -> str:
+    return (source.stem if source.suffix.lower() in suffixes else source.name) + new_suffix
+
+
+def _walk(
+    name: str, output: str | None, keep_name: bool, suffixes: frozenset[str]
+) -> Iterator[tuple[Path, Path, JndcodecError | None]]:
+    """(source, folder of its target, error) for one input."""
+    root = Path(name)
+    if not root.is_dir():
+        yield root, Path(output) if output else root.parent, None
+        return
+    base = Path(output) / (root.resolve().name if keep_name else "") if output else root
+    empty = True
+    for folder, folders, files in os.walk(root):
+        folders[:] = sorted(entry for entry in folders if not entry.startswith("."))
+        for file in sorted(files):
+            if not file.startswith(".") and Path(file).suffix.lower() in suffixes:
+                empty = False
+                yield Path(folder) / file, base / Path(folder).relative_to(root), None
+    if empty:
+        kind = "no .jlc files" if suffixes == JLC_SUFFIXES else "no pictures"
+        yield root, base, InputError(f"{name}: {kind} in this folder; name another one")
