@@ -17,10 +17,10 @@ from PIL import Image, UnidentifiedImageError
 
 from jndcodec.errors import InputError, JndcodecError, LimitError
 from jndcodec.metadata import EXIF_PREFIX, exif_of, icc_colour_space, reset_xmp_orientation, take_orientation, xmp_of
-from jndcodec.pixels import bits_per_channel, to_eight_bits
+from jndcodec.pixels import Storage, storage, to_eight_bits
 
 MAX_PIXELS = 1 << 28  # default of every max_pixels: 268 megapixels
-_HEAD = 1 << 20  # enough of a file to hold the headers that bits_per_channel looks for
+_HEAD = 1 << 20  # enough of a file to hold the headers that pixels.storage looks at
 _UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -83,9 +83,9 @@ def load_picture(
 def _load(source: str | Path | bytes | BinaryIO | Image.Image, max_pixels: int | None) -> Picture:
     if isinstance(source, Image.Image):
         check_size(*source.size, max_pixels)
-        bits = bits_per_channel(source, b"")
+        stored = storage(source, b"")
         source.load()
-        return _to_picture(source, bits, [])
+        return _to_picture(source, stored, [])
     if isinstance(source, (str, Path)):
         with open(source, "rb") as stream:
             return _read(stream, max_pixels)
@@ -104,13 +104,13 @@ def _read(stream: BinaryIO, max_pixels: int | None) -> Picture:
             image = Image.open(stream)
             check_size(*image.size, max_pixels)
             _refuse_preview(image)
-            bits = bits_per_channel(image, head)
+            stored = storage(image, head)
             image.load()
         except UnidentifiedImageError:
             raise InputError(_unknown(head)) from None
         finally:
             Image.MAX_IMAGE_PIXELS = pillow_limit
-        return _to_picture(image, bits, list(dict.fromkeys(str(warning.message) for warning in caught)))
+        return _to_picture(image, stored, list(dict.fromkeys(str(warning.message) for warning in caught)))
 
 
 def check_size(width: int, height: int, max_pixels: int | None) -> None:
@@ -138,7 +138,7 @@ def _unknown(head: bytes) -> str:
     return "not a picture of a known format (PNG, JPEG, WebP, AVIF, TIFF, ... are), or its header is damaged"
 
 
-def _to_picture(image: Image.Image, bits: int, notes: list[str]) -> Picture:
+def _to_picture(image: Image.Image, stored: Storage, notes: list[str]) -> Picture:
     """A loaded image as a Picture; `notes` is kept and added to."""
     frames = _frames(image)
     if frames > 1:
@@ -155,7 +155,7 @@ def _to_picture(image: Image.Image, bits: int, notes: list[str]) -> Picture:
         notes.append(f"its PNG gamma of {gamma:.4g} is left out: brightness will change in viewers that follow it")
 
     icc = image.info.get("icc_profile") or None
-    converted = to_eight_bits(image, bits, notes)
+    converted = to_eight_bits(image, stored, notes)
     if orientation in _UPRIGHT:
         converted = converted.transpose(_UPRIGHT[orientation])
         xmp = reset_xmp_orientation(xmp) if xmp else None

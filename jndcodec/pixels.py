@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from io import BytesIO
 
 import numpy as np
@@ -14,21 +15,31 @@ from jndcodec.metadata import icc_colour_space
 _LOSSLESS = {"L": "L", "LA": "LA", "La": "LA", "RGB": "RGB", "RGBA": "RGBA", "RGBa": "RGBA", "PA": "RGBA"}
 
 
-def to_eight_bits(image: Image.Image, bits: int, notes: list[str]) -> Image.Image:
+@dataclass(frozen=True)
+class Storage:
+    """How a file stores its samples: bits per channel, and whether they are grey although Pillow gives RGBA."""
+
+    bits: int = 8
+    grey: bool = False
+
+
+def to_eight_bits(image: Image.Image, stored: Storage, notes: list[str]) -> Image.Image:
     """The loaded image in mode L, LA, RGB or RGBA.
 
-    bits: per channel in the file, from `bits_per_channel`; notes: gets a line for each thing that was changed.
+    stored: from `storage`; notes: gets a line for each thing that was changed.
     Raises InputError for samples without a defined range (floats, 32-bit integers).
     """
     mode = image.mode
     clear = image.has_transparency_data  # an alpha channel, a palette with alpha, or one transparent colour
     if mode.startswith("I;16") or (mode == "I" and image.format in ("PNG", "PPM")):
-        return _from_sixteen_bits(image, bits, notes)
-    if bits > 8:
-        notes.append(f"{bits} bits per channel reduced to 8")
+        return _from_sixteen_bits(image, stored.bits, notes)
+    if stored.bits > 8:
+        notes.append(f"{stored.bits} bits per channel reduced to 8")
     if mode == "1":
         notes.append("1-bit picture coded as 8-bit grey")
         return image.convert("LA" if clear else "L")
+    if stored.grey:
+        return image.convert("LA")
     if mode in _LOSSLESS:
         target = _LOSSLESS[mode]
         return image.convert({"L": "LA", "RGB": "RGBA"}.get(target, target) if clear else target)
@@ -86,21 +97,21 @@ def _through_profile(image: Image.Image, profile: ImageCms.ImageCmsProfile | Ima
     )
 
 
-def bits_per_channel(image: Image.Image, head: bytes) -> int:
-    """Bits per channel in the file, which Pillow hides where it reduces them to 8 by itself; 8 when nothing says more.
+def storage(image: Image.Image, head: bytes) -> Storage:
+    """How the file stores the samples, which Pillow hides where it reduces or widens them by itself.
 
-    image: opened, not loaded (its tiles still say how the samples are stored); head: the first bytes of the file.
+    image: opened, not loaded (its tiles still say it); head: the first bytes of the file.
     """
     if image.format == "TIFF":
-        return max(image.tag_v2.get(258, (8,)))  # BitsPerSample
+        return Storage(max(image.tag_v2.get(258, (8,))))  # BitsPerSample
     if image.format == "JPEG2000" and (start := head.find(b"\xff\x4f\xff\x51")) >= 0:
-        return (head[start + 42] & 127) + 1 if len(head) > start + 42 else 8  # Ssiz of the first component
+        return Storage((head[start + 42] & 127) + 1 if len(head) > start + 42 else 8)  # Ssiz of the first component
     if image.format == "AVIF" and (start := head.find(b"pixi")) >= 0:
-        return head[start + 9] if len(head) > start + 9 else 8  # after the version, flags and number of channels
+        return Storage(head[start + 9] if len(head) > start + 9 else 8)  # after version, flags, number of channels
     for tile in getattr(image, "tile", ()):
         args = tile[3] if isinstance(tile[3], tuple) else (tile[3],)
         if any(isinstance(value, str) and ";16" in value for value in args):
-            return 16
+            return Storage(16, grey=image.format == "PNG" and args[0] == "LA;16B")  # opens as RGBA
         if image.format == "PPM" and isinstance(args[-1], int) and args[-1] > 255:
-            return 16
-    return 8
+            return Storage(16)
+    return Storage()
