@@ -20,7 +20,7 @@ __all__ = ["Codec", "JndcodecError", "__version__", "decode", "encode"]
 def __getattr__(name: str) -> Any:
     """Import the codec, and with it torch, when it is first used."""
     if name in ("Codec", "decode", "encode"):
-        import jndcodec.codec as codec
+        from jndcodec import codec
 
         return getattr(codec, name)
     raise AttributeError(f"module 'jndcodec' has no attribute {name!r}")

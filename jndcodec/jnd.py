@@ -31,6 +31,9 @@ SPREAD = 3.6  # standard deviation of SSIMULACRA2 over pictures and codecs at 1 
 CLASSIC = ((0.0, 100.0), (0.12, 90.0), (0.25, 86.4), (0.5, 83.0), (1.0, 78.0), (1.5, 72.7), (2.0, 67.8))
 LEARNED = ((0.0, 100.0), (0.25, 85.4), (0.5, 83.1), (1.0, 80.2), (1.5, 74.3), (2.0, 68.1))
 
+# ColorVideoVDP in JOD at one JND on the same data, display standard_4k: classic codecs, learned one
+CVVDP_ONE_JND = {False: 9.67, True: 9.78}
+
 UNCERTAINTY = (
     "JND is estimated from SSIMULACRA2 with the JPEG AIC-4 sample data (5 pictures, 6 codecs, 0.12-2 JND); "
     f"the score at 1 JND has a standard deviation of {SPREAD}, some 0.35 JND. Beyond 2 JND it is extrapolated."

@@ -15,7 +15,7 @@ def conv(c_in: int, c_out: int, kernel: int = 3, stride: int = 1) -> nn.Conv2d:
 
 
 class Residual(nn.Module):
-    """x + conv(leaky(conv(x))), both dense 3x3: the only non-linearity of the transforms; the main path stays linear."""
+    """x + conv(leaky(conv(x))), dense 3x3: the transforms' only non-linearity; the main path stays linear."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()

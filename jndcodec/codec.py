@@ -1,0 +1,208 @@
+"""Pictures to .jlc bytes and back: `Codec` keeps a model warm, `encode` and `decode` are for one picture.
+
+    picture ─ images ─ target (which t) ─ model (symbols) ─ entropy (streams) ─ container ─ bytes
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import torch
+from PIL import Image
+
+from jndcodec import target
+from jndcodec.container import MAX_SIDE, Flags, Jlc, Section, parse
+from jndcodec.entropy.scale_network import T_MAX
+from jndcodec.errors import LimitError, ModelError, TargetError
+from jndcodec.images import MAX_PIXELS, Picture, load_picture, picture_to_image
+from jndcodec.model.interface import Model
+from jndcodec.model.native import STRIDE_Z, NativeModel
+from jndcodec.sections import pack_extras, unpack_alpha, unpack_metadata
+from jndcodec.weights import ModelInfo, find_by_id, find_by_name, read_info
+
+Source = str | Path | bytes | BinaryIO | Image.Image | Picture
+DEFAULT_EFFORT = 3
+
+
+class Codec:
+    """A model, loaded once, for any number of pictures."""
+
+    def __init__(
+        self,
+        model: str | None = None,
+        *,
+        weights: str | Path | None = None,
+        device: str = "auto",
+        precision: str = "auto",
+        threads: int | None = None,
+    ) -> None:
+        """model: a name of `jndcodec models` (default: the first); weights: a file instead. device: auto, cpu, cuda
+        or mps; precision: auto, fp32 or bf16 of the transforms, which any file decodes in. ModelError if missing."""
+        if threads:
+            torch.set_num_threads(threads)
+        info = read_info(weights) if weights else find_by_name(model)
+        self.model: Model = NativeModel(info, device, precision)
+        self.info: ModelInfo = info
+
+    @property
+    def name(self) -> str:
+        return self.model.name
+
+    @property
+    def id(self) -> bytes:
+        """8 bytes that stand in every file of this model."""
+        return self.model.id
+
+    def encode(
+        self,
+        image: Source,
+        *,
+        quality: float | None = None,
+        jnd: float | None = None,
+        bpp: float | None = None,
+        size: int | None = None,
+        effort: int = DEFAULT_EFFORT,
+        strip: bool = False,
+        verify: bool = False,
+        max_pixels: int | None = MAX_PIXELS,
+        progress: Callable[[float], None] | None = None,
+    ) -> bytes:
+        """A picture as .jlc bytes.
+
+        At most one target: quality 0 … 100 (the rate knob), jnd (distance in JND units), bpp (bits per pixel, the
+        whole file counted) or size (bytes, never exceeded). None: the model's calibrated one-JND quality.
+        effort 1 … 9 trades time for bytes. strip: leave out EXIF and XMP. verify: decode the result and compare its
+        symbols before returning. progress is called with the share done. Errors: InputError, LimitError, TargetError.
+        """
+        report = progress or (lambda share: None)
+        picture = image if isinstance(image, Picture) else load_picture(image, max_pixels)
+        height, width = picture.rgb.shape[:2]
+        if max(height, width) > MAX_SIDE:
+            raise LimitError(f"a side of {max(height, width)} pixels is over the format's {MAX_SIDE}: cut the picture")
+        jlc = Jlc(self.id, width, height, 0, 0, Flags.NONE, {Section.Z: b"", Section.Y: b""})
+        jlc.flags |= Flags.GREY if picture.grey else Flags.NONE
+        jlc.flags |= Flags.NONE if self.model.exact else Flags.FLOAT_ENTROPY
+        jlc.sections |= pack_extras(picture, strip)
+        report(0.05)
+        jlc.t = self._knob(picture, jlc, quality=quality, jnd=jnd, bpp=bpp, size=size, effort=effort)
+        report(0.7)
+        coded = self.model.compress(picture.rgb, jlc.t, effort)
+        jlc.sections[Section.Z], jlc.sections[Section.Y], jlc.symbols_crc = coded.z, coded.y, coded.symbols_crc
+        data = jlc.pack()
+        if verify:
+            report(0.85)
+            self.decode(data, max_pixels=None)
+        report(1.0)
+        return data
+
+    def encode_batch(self, images: Iterable[Source], **options: Any) -> list[bytes]:
+        """`encode` for each picture, with the same options."""
+        return [self.encode(image, **options) for image in images]
+
+    def decode(self, data: bytes, *, max_pixels: int | None = MAX_PIXELS) -> Image.Image:
+        """The picture in .jlc bytes, with alpha and metadata. FormatError, VersionError, ModelError, SymbolError."""
+        jlc = parse(data)
+        if jlc.model_id != self.id:
+            raise ModelError(missing_model(jlc))
+        _check_pixels(jlc, max_pixels)
+        size = (jlc.height, jlc.width)
+        alpha = unpack_alpha(jlc.sections[Section.ALPHA], size) if Section.ALPHA in jlc.sections else None
+        metadata = unpack_metadata(jlc.sections)
+        streams = jlc.sections[Section.Z], jlc.sections[Section.Y]
+        rgb = self.model.decompress(*streams, jlc.symbols_crc, jlc.t, size)
+        return picture_to_image(Picture(rgb=rgb, grey=jlc.grey, alpha=alpha, **metadata))
+
+    def _knob(
+        self,
+        picture: Picture,
+        jlc: Jlc,
+        *,
+        quality: float | None,
+        jnd: float | None,
+        bpp: float | None,
+        size: int | None,
+        effort: int,
+    ) -> int:
+        """The rate knob for a target; TargetError where it is out of reach or there are several."""
+        if sum(goal is not None for goal in (quality, jnd, bpp, size)) > 1:
+            raise TargetError("quality, jnd, bpp and size are all targets: give one")
+        if not self.model.variable_rate:
+            if any(goal is not None for goal in (quality, jnd, bpp, size)):
+                raise TargetError(f"{self.name} has one rate only: leave out quality, jnd, bpp and size")
+            return 0
+        if quality is not None:
+            if not 0 <= quality <= 100:
+                raise TargetError(f"quality {quality:g} is not between 0 and 100")
+            return round(quality / 100 * T_MAX)
+        start = self.info.t_1jnd
+        if jnd is not None:
+            if not jnd > 0:
+                raise TargetError(f"a distance of {jnd:g} JND is not above 0")
+            return target.knob_for_jnd(self.model, picture.rgb, jnd, start)
+        if bpp is not None:
+            size = int(bpp * jlc.width * jlc.height / 8)
+        if size is not None:
+            rest = len(jlc.pack()) + 8  # the lengths of both streams take up to 8 bytes more
+            if size <= rest:
+                raise TargetError(f"{size} bytes are too few: header, alpha and metadata alone take {rest}")
+            return target.knob_for_bytes(self.model, picture.rgb, size - rest, effort, start)
+        return round(start * T_MAX)
+
+
+def _check_pixels(jlc: Jlc, max_pixels: int | None) -> None:
+    """Padding counts: a picture of one row takes the memory of 64."""
+    padded = -(-jlc.width // STRIDE_Z) * -(-jlc.height // STRIDE_Z) * STRIDE_Z**2
+    if max_pixels is not None and padded > max(max_pixels, STRIDE_Z**2):
+        raise LimitError(f"{jlc.width} x {jlc.height} is over the limit of {max_pixels} pixels: raise --max-pixels")
+
+
+def missing_model(jlc: Jlc) -> str:
+    """One line on what a file needs."""
+    info = find_by_id(jlc.model_id)
+    if info is not None:
+        return f"this file was made with the model {info.name}: use --model {info.name}, or leave out --weights"
+    return f"this file needs the model {jlc.model_id.hex()}, which is not installed: give its file with --weights"
+
+
+@functools.lru_cache(maxsize=2)
+def _warm(weights: str | None, model: str | None, device: str, precision: str) -> Codec:
+    return Codec(model, weights=weights, device=device, precision=precision)
+
+
+def encode(
+    image_or_path: Source,
+    *,
+    model: str | None = None,
+    weights: str | Path | None = None,
+    device: str = "auto",
+    precision: str = "auto",
+    threads: int | None = None,
+    **options: Any,
+) -> bytes:
+    """One picture as .jlc bytes; `options` are those of `Codec.encode`. The model stays loaded for the next call."""
+    if threads:
+        torch.set_num_threads(threads)
+    return _warm(str(weights) if weights else None, model, device, precision).encode(image_or_path, **options)
+
+
+def decode(
+    data: bytes,
+    *,
+    weights: str | Path | None = None,
+    device: str = "auto",
+    precision: str = "auto",
+    threads: int | None = None,
+    max_pixels: int | None = MAX_PIXELS,
+) -> Image.Image:
+    """The picture in .jlc bytes, by the installed model that the file names, or by `weights`."""
+    if threads:
+        torch.set_num_threads(threads)
+    jlc = parse(data)
+    info = find_by_id(jlc.model_id)
+    if weights is None and info is None:
+        raise ModelError(missing_model(jlc))
+    codec = _warm(str(weights) if weights else None, info.name if info and not weights else None, device, precision)
+    return codec.decode(data, max_pixels=max_pixels)

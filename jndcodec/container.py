@@ -1,0 +1,155 @@
+"""The .jlc container, version 1. docs/FORMAT.md describes it; this module packs and parses it, without torch.
+
+    magic 4 │ version 1 │ flags 1 │ model id 8 │ width varint │ height varint │ t u16
+    │ sections … │ symbols CRC 4 │ file CRC 4
+
+A section is: type u8, length varint, bytes. Types below 0x80 are critical (a reader that does not know one must
+refuse), those from 0x80 up may be skipped. Integers are little-endian; varints are LEB128.
+"""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from dataclasses import dataclass, field
+from enum import IntEnum, IntFlag
+
+from jndcodec.errors import FormatError, VersionError
+
+MAGIC = b"\x8aJLC"  # the first byte is no text and not UTF-8: a file mangled as text is recognised
+VERSION = 1
+MAX_SIDE = 1 << 20
+MAX_VARINT = 5  # bytes: 35 bits
+_CRC = struct.Struct("<I")
+_FIXED = struct.Struct("<4sBB8s")
+_T = struct.Struct("<H")
+OPTIONAL = 0x80
+
+
+class Section(IntEnum):
+    """Section types."""
+
+    Z = 0x01
+    Y = 0x02
+    ALPHA = 0x03
+    ICC = 0x80
+    EXIF = 0x81
+    XMP = 0x82
+
+
+CRITICAL = frozenset(int(kind) for kind in Section if kind < OPTIONAL)
+
+
+class Flags(IntFlag):
+    """GREY: the picture has one colour channel. FLOAT_ENTROPY: the tables depended on float arithmetic (zoo models)."""
+
+    NONE = 0
+    GREY = 1
+    FLOAT_ENTROPY = 2
+
+
+KNOWN_FLAGS = int(Flags.GREY | Flags.FLOAT_ENTROPY)
+
+
+@dataclass
+class Jlc:
+    """A .jlc file in memory. `t` is the rate knob, 0 … 65535; `symbols_crc` is the CRC-32 of the coded symbols."""
+
+    model_id: bytes
+    width: int
+    height: int
+    t: int
+    symbols_crc: int
+    flags: Flags = Flags.NONE
+    sections: dict[int, bytes] = field(default_factory=dict)
+
+    @property
+    def grey(self) -> bool:
+        return bool(self.flags & Flags.GREY)
+
+    @property
+    def exact(self) -> bool:
+        """Whether integers alone decided the symbols, so that the file decodes to the same ones on every machine."""
+        return not self.flags & Flags.FLOAT_ENTROPY
+
+    def pack(self) -> bytes:
+        """The bytes of the file."""
+        parts = [
+            _FIXED.pack(MAGIC, VERSION, int(self.flags), self.model_id),
+            varint(self.width),
+            varint(self.height),
+            _T.pack(self.t),
+        ]
+        for kind, payload in self.sections.items():
+            parts += [bytes([kind]), varint(len(payload)), payload]
+        parts.append(_CRC.pack(self.symbols_crc))
+        body = b"".join(parts)
+        return body + _CRC.pack(zlib.crc32(body))
+
+
+def varint(value: int) -> bytes:
+    """LEB128: 7 bits a byte, the lowest first, the top bit set on all but the last."""
+    out = bytearray()
+    while value > 0x7F:
+        out.append(value & 0x7F | 0x80)
+        value >>= 7
+    out.append(value)
+    return bytes(out)
+
+
+def read_varint(data: bytes, at: int, end: int) -> tuple[int, int]:
+    """(value, next position). FormatError where it does not end before `end` or takes more than 5 bytes."""
+    value = 0
+    for i in range(MAX_VARINT):
+        if at + i >= end:
+            break
+        value |= (data[at + i] & 0x7F) << 7 * i
+        if data[at + i] < 0x80:
+            return value, at + i + 1
+    raise FormatError("damaged .jlc file: a length does not end; get the file again")
+
+
+def parse(data: bytes) -> Jlc:
+    """Read and check a whole file. FormatError if damaged, VersionError if newer than this program."""
+    if not data:
+        raise FormatError("empty file, not a .jlc file; get the file again")
+    if data[:4] != MAGIC:
+        raise FormatError("not a .jlc file: it does not start with the .jlc signature")
+    if len(data) > 4 and data[4] != VERSION:
+        raise VersionError(f"this file has format version {data[4]}, this program reads version {VERSION}: upgrade it")
+    if len(data) < _FIXED.size + 2 + _T.size + 2 * _CRC.size:
+        raise FormatError("damaged .jlc file: cut short; get the file again")
+    if zlib.crc32(data[:-4]) != _CRC.unpack(data[-4:])[0]:
+        raise FormatError("damaged .jlc file: its checksum is wrong (cut short or changed); get the file again")
+    _, _, flags, model_id = _FIXED.unpack_from(data)
+    if flags & ~KNOWN_FLAGS:
+        raise VersionError(f"this file uses features (flags {flags:#x}) that this program does not know: upgrade it")
+    end = len(data) - 2 * _CRC.size
+    width, at = read_varint(data, _FIXED.size, end)
+    height, at = read_varint(data, at, end)
+    if not (0 < width <= MAX_SIDE and 0 < height <= MAX_SIDE):
+        raise FormatError(f"damaged .jlc file: impossible size {width} x {height}")
+    if at + _T.size > end:
+        raise FormatError("damaged .jlc file: cut short; get the file again")
+    (t,) = _T.unpack_from(data, at)
+    sections = _parse_sections(data, at + _T.size, end)
+    return Jlc(model_id, width, height, t, _CRC.unpack(data[-8:-4])[0], Flags(flags), sections)
+
+
+def _parse_sections(data: bytes, at: int, end: int) -> dict[int, bytes]:
+    sections: dict[int, bytes] = {}
+    while at < end:
+        kind = data[at]
+        length, at = read_varint(data, at + 1, end)
+        if length > end - at:
+            raise FormatError("damaged .jlc file: a section is longer than the file")
+        if kind in sections:
+            raise FormatError(f"damaged .jlc file: section {kind:#x} stands twice")
+        if kind < OPTIONAL and kind not in CRITICAL:
+            raise VersionError(f"this file needs a feature (section {kind:#x}) unknown to this program: upgrade it")
+        sections[kind] = data[at : at + length]
+        at += length
+    for kind in (Section.Z, Section.Y):
+        if kind not in sections:
+            raise FormatError(f"damaged .jlc file: section {kind.name} is missing")
+    return sections

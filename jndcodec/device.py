@@ -1,0 +1,39 @@
+"""Which device and which precision the transforms run in. What decides symbols is not affected by either."""
+
+from __future__ import annotations
+
+import torch
+
+from jndcodec.errors import ModelError
+
+
+def choose_device(name: str = "auto") -> torch.device:
+    """auto: CUDA, else the CPU. ModelError when the asked device is not there."""
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    if name.startswith("cuda") and not torch.cuda.is_available():
+        raise ModelError("no CUDA device is available: use --device cpu")
+    if name == "mps" and not torch.backends.mps.is_available():
+        raise ModelError("no MPS device is available: use --device cpu")
+    try:
+        return torch.device(name)
+    except RuntimeError:
+        raise ModelError(f"unknown device {name!r}: use auto, cpu, cuda or mps") from None
+
+
+def has_bf16(device: torch.device) -> bool:
+    """Whether bfloat16 arithmetic is in the hardware, where it is about twice as fast; emulated it would be slower."""
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    if device.type == "cpu":
+        return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+    return False
+
+
+def choose_dtype(precision: str, device: torch.device) -> torch.dtype:
+    """torch.bfloat16 or torch.float32 for auto, bf16 or fp32."""
+    if precision not in ("auto", "bf16", "fp32"):
+        raise ModelError(f"unknown precision {precision!r}: use auto, bf16 or fp32")
+    if precision == "bf16" or (precision == "auto" and has_bf16(device)):
+        return torch.bfloat16
+    return torch.float32

@@ -1,0 +1,34 @@
+"""What the codec asks of a model, native or from CompressAI's zoo."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+
+@dataclass
+class Compressed:
+    """Streams of z and y, the CRC-32 of the symbols in them, and the picture they decode to, made when asked for."""
+
+    z: bytes
+    y: bytes
+    symbols_crc: int
+    reconstruct: Callable[[], np.ndarray]
+
+
+class Model(Protocol):
+    """A codec's engine. Pictures are uint8 (H, W, 3); t is the rate knob, 0 … 65535."""
+
+    id: bytes  # 8 bytes, in every file
+    name: str
+    exact: bool  # integers alone decide the symbols
+    variable_rate: bool  # whether t does anything
+
+    def compress(self, rgb: np.ndarray, t: int, effort: int = 1) -> Compressed:
+        """Code a picture; effort 1 … 9 trades time for bytes."""
+
+    def decompress(self, z: bytes, y: bytes, symbols_crc: int, t: int, size: tuple[int, int]) -> np.ndarray:
+        """The picture of `size` = (H, W). SymbolError where the symbols are not those that were encoded."""

@@ -1,0 +1,246 @@
+"""A native model ready to code: float transforms around the exact entropy path, in windows that bound the memory.
+
+Layouts: pictures are uint8 (H, W, 3) in numpy; y, y_hat are float32 (1, m, h, w) in torch with channels last, so that
+symbols and table indexes, (h, w, m) in numpy, lie in the same order in memory. h, w = H, W padded to 64, over 16.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from jndcodec.device import choose_device, choose_dtype
+from jndcodec.entropy.scale_network import T_MAX
+from jndcodec.entropy.symbols import Symbols
+from jndcodec.entropy.tables import Tables
+from jndcodec.errors import SymbolError
+from jndcodec.model.interface import Compressed
+from jndcodec.model.vbr import STEPS, STRIDE_Y, STRIDE_Z, step_masks
+from jndcodec.tiling import Span, spans
+from jndcodec.weights import ModelInfo, build_model, load_tensors, read_scale_network
+
+WINDOW = 128  # elements of y on a side of what the transforms read at once: 2048 pixels
+STRIP = 32768  # elements of y per channel in what the hyper transforms and the context read at once
+CELL = STRIDE_Z // STRIDE_Y
+H_A_HALO, H_S_HALO = 2, 1  # receptive fields of h_a and h_s beyond an element of z, in elements of z
+Quantise = Callable[[Tensor, Tensor], Tensor]  # (residual, index) -> symbols, both float32 and uint8 of one shape
+
+
+def round_plainly(residual: Tensor, index: Tensor) -> Tensor:
+    """Nearest integer."""
+    return torch.round(residual)
+
+
+class NativeModel:
+    """Codes pictures with one weights file."""
+
+    exact = True
+    variable_rate = True
+
+    def __init__(self, info: ModelInfo, device: str = "auto", precision: str = "auto") -> None:
+        tensors = load_tensors(info)
+        self.info = info
+        self.name = info.name
+        self.id = bytes.fromhex(info.id)
+        self.device = choose_device(device)
+        self.dtype = choose_dtype(precision, self.device)
+        self.float_model = build_model(info, tensors).to(self.device)
+        self.scale_network = read_scale_network(tensors)
+        self.tables = Tables(*(tensors[f"tables.{part}"].numpy() for part in ("cdf", "size", "offset")))
+        self.low = torch.from_numpy(self.tables.low).to(self.device, torch.float32)
+        self.high = torch.from_numpy(self.tables.high).to(self.device, torch.float32)
+        config = self.float_model.config
+        self.g_a_halo = math.ceil((2 * config.n8 + 2) / 2) + 2 * config.n16  # in elements of y
+        self.g_s_halo = math.ceil((2 * config.n8 + 1) / 2) + 2 * config.n16
+
+    # -- the two directions (jndcodec.model.interface)
+
+    def compress(self, rgb: np.ndarray, t: int, effort: int = 1) -> Compressed:
+        size = rgb.shape[:2]
+        y = self.analyse(rgb, t)
+        symbols, y_hat = self.quantise(y, self.hyper_analyse(y, t), t, size)
+        return Compressed(*symbols.pack(self.tables), symbols.crc(), lambda: self.synthesise(y_hat, t, size))
+
+    def decompress(self, z: bytes, y: bytes, symbols_crc: int, t: int, size: tuple[int, int]) -> np.ndarray:
+        symbols = self.unpack(z, y, t, size)
+        if symbols.crc() != symbols_crc:
+            raise SymbolError(
+                "the symbols differ from those that were encoded, though the file is whole: "
+                "the probability tables came out different here; please report this with the file"
+            )
+        return self.synthesise(self.reconstruct(symbols, t), t, size)
+
+    # -- float stages
+
+    @torch.inference_mode()
+    def analyse(self, rgb: np.ndarray, t: int) -> Tensor:
+        """g_a, window by window; the picture is padded to multiples of 64 by repeating its edge."""
+        height, width = rgb.shape[:2]
+        rows, columns = latent_size(height, width)
+        knob, y = self._knob(t), self._new(rows, columns)
+        for row in spans(rows, even(rows, WINDOW), self.g_a_halo):
+            for column in spans(columns, even(columns, WINDOW), self.g_a_halo):
+                part = _padded(rgb, row.scaled(STRIDE_Y), column.scaled(STRIDE_Y))
+                x = torch.from_numpy(part).to(self.device).permute(2, 0, 1)[None].float().div_(255)
+                with self._autocast():
+                    out = self.float_model.analyse(x, knob)
+                y[..., row.target, column.target] = out[..., row.inner, column.inner]
+        return y
+
+    @torch.inference_mode()
+    def synthesise(self, y_hat: Tensor, t: int, size: tuple[int, int]) -> np.ndarray:
+        """g_s, window by window, to uint8."""
+        height, width = size
+        knob, rgb = self._knob(t), np.empty((height, width, 3), np.uint8)
+        rows, columns = y_hat.shape[2:]
+        for row in spans(rows, even(rows, WINDOW), self.g_s_halo):
+            for column in spans(columns, even(columns, WINDOW), self.g_s_halo):
+                with self._autocast():
+                    x = self.float_model.synthesise(y_hat[..., row.outer, column.outer].to(self.device), knob)
+                high, wide = row.scaled(STRIDE_Y), column.scaled(STRIDE_Y)
+                x = x[0, :, high.inner, wide.inner].clamp(0, 1).mul(255).round_().to(torch.uint8)
+                block = x.permute(1, 2, 0).cpu().numpy()
+                target = rgb[high.target, wide.target]
+                target[:] = block[: target.shape[0], : target.shape[1]]
+        return rgb
+
+    @torch.inference_mode()
+    def hyper_analyse(self, y: Tensor, t: int) -> Tensor:
+        """h_a in strips: z before rounding, float32 (1, cz, h / 4, w / 4) on the CPU."""
+        knob, parts = self._knob(t), []
+        for span in self._strips(y.shape[2], y.shape[3], H_A_HALO):
+            with self._autocast():
+                z = self.float_model.hyper_analyse(y[:, :, span.scaled(CELL).outer].to(self.device), knob)
+            parts.append(z[:, :, span.inner].cpu())
+        return torch.cat(parts, 2)
+
+    @torch.inference_mode()
+    def quantise(
+        self, y: Tensor, z: Tensor, t: int, size: tuple[int, int], quantise: Quantise = round_plainly
+    ) -> tuple[Symbols, Tensor]:
+        """Round z and y (floats of `analyse` and `hyper_analyse`, or better ones) to symbols: (symbols, y_hat)."""
+        index_z = torch.from_numpy(self.scale_network.indexes_z(t).astype(np.int64))[None, :, None, None]
+        z_hat = torch.round(z).clamp(self.low.cpu()[index_z], self.high.cpu()[index_z])
+        index = self._indexes(z_hat, t, size)
+        out = np.zeros(index.shape, np.int16)
+        index_t, out_t = _as_tensor(index), _as_tensor(out)
+
+        def code(span: Span, mean: Tensor) -> Tensor:
+            here = index_t[:, :, span.target].to(self.device)
+            symbols = quantise(y[:, :, span.target].to(self.device) - mean, here)
+            return symbols.clamp(self.low[here.int()], self.high[here.int()])
+
+        def keep(span: Span, symbols: Tensor, mask: Tensor) -> None:
+            part = out_t[:, :, span.target]
+            part += (symbols * mask).to("cpu", torch.int16)
+
+        y_hat = self._refine(z_hat, t, code, keep)
+        z_out = z_hat[0].permute(1, 2, 0).to(torch.int16).numpy()
+        return Symbols(z_out, out, self.scale_network.indexes_z(t), index), y_hat
+
+    @torch.inference_mode()
+    def reconstruct(self, symbols: Symbols, t: int) -> Tensor:
+        """y_hat from symbols."""
+        y = _as_tensor(symbols.y)
+        z_hat = _as_tensor(symbols.z).float()
+        return self._refine(z_hat, t, lambda span, _: y[:, :, span.target].to(self.device, torch.float32))
+
+    # -- the exact stage
+
+    def unpack(self, z_stream: bytes, y_stream: bytes, t: int, size: tuple[int, int]) -> Symbols:
+        """Entropy-decode both streams."""
+        rows, columns = latent_size(*size)
+        cz = self.float_model.config.cz
+        index_z = self.scale_network.indexes_z(t)
+        z = Symbols.unpack_z(z_stream, (rows // CELL, columns // CELL, cz), index_z, self.tables)
+        index = self._indexes(_as_tensor(z).float(), t, size)
+        return Symbols(z, Symbols.unpack_y(y_stream, index, self.tables), index_z, index)
+
+    @torch.inference_mode()
+    def _indexes(self, z_hat: Tensor, t: int, size: tuple[int, int]) -> np.ndarray:
+        """Table index of every element of y, uint8 (h, w, m); 0 (not coded) where its 16x16 block is all padding."""
+        rows, columns = z_hat.shape[2] * CELL, z_hat.shape[3] * CELL
+        index = np.empty((rows, columns, self.float_model.config.m), np.uint8)
+        for span in self._strips(rows, columns, H_S_HALO):
+            part = self.scale_network.indexes_y(z_hat[:, :, span.outer], t)
+            index[span.scaled(CELL).target] = part[span.scaled(CELL).inner]
+        index[math.ceil(size[0] / STRIDE_Y) :] = 0
+        index[:, math.ceil(size[1] / STRIDE_Y) :] = 0
+        return index
+
+    # -- shared by both directions
+
+    def _refine(
+        self,
+        z_hat: Tensor,
+        t: int,
+        code: Callable[[Span, Tensor], Tensor],
+        keep: Callable[[Span, Tensor, Tensor], None] | None = None,
+    ) -> Tensor:
+        """The four steps of context: y_hat = code(span, mean) + mean on the elements of each step's mask."""
+        knob = self._knob(t)
+        rows, columns = z_hat.shape[2] * CELL, z_hat.shape[3] * CELL
+        y_hat = self._new(rows, columns)
+        strips = list(self._strips(rows, columns, H_S_HALO))
+        sigma = self.float_model.scale_y(knob)
+        features = None
+        for step in range(STEPS):
+            for coarse in strips:
+                span = coarse.scaled(CELL)
+                with self._autocast():
+                    if features is None or len(strips) > 1:  # kept between steps where one strip is all
+                        features = self.float_model.h_s(z_hat[:, :, coarse.outer].to(self.device))
+                    masks = step_masks(y_hat.shape[1], span.high - span.low, columns, self.device)
+                    # a neighbour strip may already hold this step's elements: see only the earlier steps' ones
+                    state = y_hat[:, :, span.outer].to(self.device) * sum(masks[:step], torch.zeros_like(masks[0]))
+                    mean = self.float_model.step_mean(step, state, features, sigma)[:, :, span.inner]
+                mask = masks[step][:, :, span.inner]
+                symbols = code(span, mean)
+                if keep is not None:
+                    keep(span, symbols, mask)
+                y_hat[:, :, span.target] += ((symbols + mean) * mask).to(y_hat.device)
+        return y_hat
+
+    def _strips(self, rows: int, columns: int, halo: int) -> list[Span]:
+        """Strips over the rows of z such that y holds at most about STRIP elements of each channel in one."""
+        return list(spans(rows // CELL, max(1, STRIP // (columns * CELL)), halo))
+
+    def _knob(self, t: int) -> Tensor:
+        return torch.tensor([t / T_MAX], dtype=torch.float32, device=self.device)
+
+    def _new(self, rows: int, columns: int) -> Tensor:
+        """An empty y; on the device while it is small, else on the CPU."""
+        device = self.device if rows * columns <= WINDOW**2 * 4 else torch.device("cpu")
+        shape = (1, self.float_model.config.m, rows, columns)
+        return torch.zeros(shape, device=device).contiguous(memory_format=torch.channels_last)
+
+    def _autocast(self) -> AbstractContextManager:
+        return torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32)
+
+
+def latent_size(height: int, width: int) -> tuple[int, int]:
+    """(rows, columns) of y for a picture."""
+    return math.ceil(height / STRIDE_Z) * CELL, math.ceil(width / STRIDE_Z) * CELL
+
+
+def even(total: int, limit: int) -> int:
+    """Size of windows not over `limit` that cut `total` most evenly, in whole cells of 4."""
+    count = math.ceil(total / limit)
+    return math.ceil(total / count / CELL) * CELL
+
+
+def _as_tensor(array: np.ndarray) -> Tensor:
+    """(h, w, C) in numpy as (1, C, h, w) in torch, sharing memory."""
+    return torch.from_numpy(array).permute(2, 0, 1)[None]
+
+
+def _padded(rgb: np.ndarray, row: Span, column: Span) -> np.ndarray:
+    """What a window reads; beyond the bottom and right edges, the edge repeated."""
+    part = rgb[row.low : row.high, column.low : column.high]
+    missing = [(0, row.high - row.low - part.shape[0]), (0, column.high - column.low - part.shape[1]), (0, 0)]
+    return np.pad(part, missing, mode="edge") if missing[0][1] or missing[1][1] else part.copy()

@@ -1,0 +1,78 @@
+"""`import jndcodec.pillow_plugin`, and Pillow opens and saves .jlc files.
+
+    Image.open("photo.jlc").show()
+    image.save("photo.jlc", jnd=0.5)
+
+Opening reads the header alone; the picture is decoded when its pixels are first used. `save` takes the options of
+`jndcodec.encode`, and `icc_profile`, `exif` and `xmp` (bytes, or None to leave one out) in place of the image's own.
+"""
+
+from __future__ import annotations
+
+from typing import Any, BinaryIO
+
+from PIL import Image, ImageFile
+
+from jndcodec.container import MAGIC, Section, parse
+from jndcodec.errors import FormatError
+from jndcodec.images import load_picture
+from jndcodec.metadata import EXIF_PREFIX
+
+FORMAT = "JLC"
+_OPTIONS = frozenset(
+    "model weights device precision threads quality jnd bpp size effort strip verify max_pixels progress".split()
+)
+
+
+class JlcImageFile(ImageFile.ImageFile):
+    """A .jlc file in Pillow."""
+
+    format = FORMAT
+    format_description = "jndcodec"
+
+    def _open(self) -> None:
+        self._data = self.fp.read()
+        try:
+            header = parse(self._data)
+        except FormatError as error:  # what Pillow expects of a plugin that meets a damaged file
+            raise SyntaxError(str(error)) from error
+        self._size = (header.width, header.height)
+        self._mode = ("L" if header.grey else "RGB") + ("A" if Section.ALPHA in header.sections else "")
+        self.tile = []
+
+    def load(self) -> Any:
+        """Decode, once. Raises what `jndcodec.decode` raises."""
+        if self._im is None:
+            from jndcodec.codec import decode
+
+            image = decode(self._data)
+            self.im = image.im
+            self.info.update(image.info)
+            self._data = b""
+        return super().load()
+
+
+def _accept(prefix: bytes) -> bool:
+    return prefix.startswith(MAGIC)
+
+
+def _save(image: Image.Image, stream: BinaryIO, filename: str | bytes) -> None:
+    from jndcodec.codec import encode
+
+    given = image.encoderinfo
+    picture = load_picture(image, None)
+    if "icc_profile" in given:
+        picture.icc = given["icc_profile"] or None
+    if "xmp" in given:
+        picture.xmp = given["xmp"] or None
+    if "exif" in given:
+        exif = given["exif"]
+        exif = exif.tobytes() if isinstance(exif, Image.Exif) else exif
+        picture.exif = exif.removeprefix(EXIF_PREFIX) if exif else None
+    stream.write(encode(picture, **{name: value for name, value in given.items() if name in _OPTIONS}))
+
+
+Image.register_open(FORMAT, JlcImageFile, _accept)
+Image.register_save(FORMAT, _save)
+Image.register_extension(FORMAT, ".jlc")
+Image.register_mime(FORMAT, "image/x-jlc")

@@ -1,0 +1,68 @@
+"""Alpha and metadata as sections of a .jlc file. Alpha is lossless (PNG or WebP, the smaller), metadata deflated."""
+
+from __future__ import annotations
+
+import io
+import zlib
+
+import numpy as np
+from PIL import Image
+
+from jndcodec.container import Section
+from jndcodec.errors import FormatError
+from jndcodec.images import Picture
+
+WEBP_MAX_SIDE = 16383
+MAX_METADATA = 1 << 26  # bytes that a metadata section may inflate to
+METADATA = {Section.ICC: "icc", Section.EXIF: "exif", Section.XMP: "xmp"}
+
+
+def pack_extras(picture: Picture, strip: bool) -> dict[int, bytes]:
+    """Sections for what stands beside the colours. `strip` leaves out EXIF and XMP; ICC and alpha are seen."""
+    sections: dict[int, bytes] = {}
+    if picture.alpha is not None:
+        sections[Section.ALPHA] = pack_alpha(picture.alpha)
+    for kind, name in METADATA.items():
+        payload = getattr(picture, name)
+        if payload and not (strip and kind != Section.ICC):
+            sections[kind] = zlib.compress(payload, 9)
+    return sections
+
+
+def pack_alpha(alpha: np.ndarray) -> bytes:
+    """uint8 (H, W) as the smaller of PNG and lossless WebP."""
+    image = Image.fromarray(alpha)
+    candidates = []
+    for name, options in (("PNG", {"optimize": True}), ("WEBP", {"lossless": True, "method": 4, "exact": True})):
+        if name == "WEBP" and max(alpha.shape) > WEBP_MAX_SIDE:
+            continue
+        stream = io.BytesIO()
+        image.save(stream, name, **options)
+        candidates.append(stream.getvalue())
+    return min(candidates, key=len)
+
+
+def unpack_alpha(payload: bytes, size: tuple[int, int]) -> np.ndarray:
+    """uint8 (H, W); FormatError if it is not a picture of `size` = (H, W). The size is checked before it is decoded."""
+    try:
+        with Image.open(io.BytesIO(payload), formats=("PNG", "WEBP")) as image:
+            if image.size == size[::-1]:
+                return np.array(image.convert("L"))
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
+        pass
+    raise FormatError("damaged .jlc file: its alpha channel cannot be decoded; get the file again")
+
+
+def unpack_metadata(sections: dict[int, bytes]) -> dict[str, bytes]:
+    """{"icc": …, "exif": …, "xmp": …} of those that are there; FormatError if damaged or absurdly large."""
+    found = {}
+    for kind, name in METADATA.items():
+        if kind in sections:
+            inflater = zlib.decompressobj()
+            try:
+                found[name] = inflater.decompress(sections[kind], MAX_METADATA)
+            except zlib.error:
+                raise FormatError(f"damaged .jlc file: its {name.upper()} data cannot be inflated") from None
+            if not inflater.eof:
+                raise FormatError(f"damaged .jlc file: its {name.upper()} data is cut short or larger than 64 MiB")
+    return found

@@ -1,0 +1,177 @@
+"""Weights files: one safetensors file per model, float16 kernels beside the integers that decide symbols.
+
+The metadata key `jndcodec` holds JSON: name, loss, architecture, config, calibration, training record. The model id
+is a hash over config and tensors, so it names exactly what a file was made with. Listing reads headers only, no torch.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import json
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from jndcodec.errors import ModelError
+
+if TYPE_CHECKING:
+    import torch
+
+    from jndcodec.model.vbr import JlcVbr
+
+FORMAT = 1
+METADATA_KEY = "jndcodec"
+DEFAULT_MODEL = "jlc-jnd"
+MAX_HEADER = 1 << 22  # bytes of JSON that a weights file may begin with
+FLOAT_PREFIX = "float."  # parameters of the float model
+SCALE_NET = "scale_net."  # its integer twin stands in the file instead
+
+
+@dataclass(frozen=True)
+class ModelInfo:
+    """What a weights file says about itself. `id` is 16 hexadecimal digits; `calibration` maps rate knobs to results:
+    `t_1jnd` (t at one JND) and `points`, a list of {t, bpp, psnr, ssimulacra2}."""
+
+    name: str
+    id: str
+    loss: str
+    path: Path
+    config: dict[str, int]
+    parameters: int
+    kmac_per_px: dict[str, float]
+    calibration: dict[str, Any]
+    record: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def t_1jnd(self) -> float:
+        return float(self.calibration["t_1jnd"])
+
+    @property
+    def bpp_range(self) -> tuple[float, float] | None:
+        """Mean bits per pixel at t = 0 and t = 1 on the calibration pictures."""
+        rates = [point["bpp"] for point in self.calibration.get("points", [])]
+        return (min(rates), max(rates)) if rates else None
+
+
+def weights_folder() -> Path:
+    """Where the shipped weights are: inside the installed package, or beside it in a source tree."""
+    inside = Path(__file__).parent / "pretrained"
+    return inside if inside.is_dir() else Path(__file__).parent.parent / "weights"
+
+
+def read_info(path: str | Path) -> ModelInfo:
+    """Read the header of a weights file; ModelError if it is missing or not one of ours."""
+    path = Path(path)
+    try:
+        with open(path, "rb") as file:
+            size = int.from_bytes(file.read(8), "little")
+            if not 2 <= size <= min(MAX_HEADER, os.fstat(file.fileno()).st_size):
+                raise ModelError(f"{path}: not a weights file of jndcodec")
+            about = json.loads(json.loads(file.read(size))["__metadata__"][METADATA_KEY])
+    except FileNotFoundError:
+        raise ModelError(f"{path}: no such weights file") from None
+    except OSError as error:
+        raise ModelError(f"{path}: cannot read the weights file: {error.strerror}") from error
+    except (ValueError, KeyError, TypeError) as error:
+        if isinstance(error, ModelError):
+            raise
+        raise ModelError(f"{path}: not a weights file of jndcodec") from error
+    if about.pop("format", None) != FORMAT or about.pop("architecture", None) != "jlc-vbr":
+        raise ModelError(f"{path}: weights of a newer jndcodec: upgrade it")
+    try:
+        return ModelInfo(path=path, **about)
+    except TypeError as error:
+        raise ModelError(f"{path}: not a weights file of jndcodec") from error
+
+
+@functools.cache
+def available_models() -> list[ModelInfo]:
+    """The models in the package, the default one first."""
+    infos = [read_info(path) for path in sorted(weights_folder().glob("*.safetensors"))]
+    return sorted(infos, key=lambda info: (info.name != DEFAULT_MODEL, info.name))
+
+
+def find_by_name(name: str | None) -> ModelInfo:
+    """The named model, or the default one; ModelError that lists what there is."""
+    models = available_models()
+    for info in models:
+        if name in (None, info.name):
+            return info
+    there = ", ".join(info.name for info in models) or "none"
+    raise ModelError(f"no model named {name or DEFAULT_MODEL} is installed (there are: {there}); use --weights FILE")
+
+
+def find_by_id(model_id: bytes) -> ModelInfo | None:
+    """The installed model that a .jlc file names, or None."""
+    return next((info for info in available_models() if info.id == model_id.hex()), None)
+
+
+def model_id(config: dict[str, int], tensors: dict[str, torch.Tensor]) -> str:
+    """First 8 bytes of SHA-256 over config and tensors (names, types, shapes, little-endian bytes), in hexadecimal."""
+    digest = hashlib.sha256(json.dumps(config, sort_keys=True).encode())
+    for name in sorted(tensors):
+        tensor = tensors[name].contiguous()
+        digest.update(f"{name} {tensor.dtype} {list(tensor.shape)}\n".encode())
+        digest.update(tensor.numpy().tobytes())
+    return digest.hexdigest()[:16]
+
+
+def load_tensors(info: ModelInfo) -> dict[str, torch.Tensor]:
+    """All tensors of a weights file, checked against its id; ModelError if they differ."""
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        tensors = load_file(info.path)
+    except (SafetensorError, OSError) as error:
+        raise ModelError(f"{info.path}: damaged weights file: {error}") from error
+    if model_id(info.config, tensors) != info.id:
+        raise ModelError(f"{info.path}: damaged weights file: its contents do not match its id; get it again")
+    return tensors
+
+
+def load_model(path: str | Path) -> JlcVbr:
+    """The float model of a weights file, for fine-tuning: its scale network is read back from the integers."""
+    info = read_info(path)
+    return build_model(info, load_tensors(info))
+
+
+def build_model(info: ModelInfo, tensors: dict[str, torch.Tensor]) -> JlcVbr:
+    """Float model in evaluation mode from the tensors of a file; ModelError where shapes do not fit the config."""
+    import torch
+
+    from jndcodec.entropy.scale_network import dequantised_parameters
+    from jndcodec.model.layers import BlockDct
+    from jndcodec.model.vbr import JlcVbr, VbrConfig
+
+    try:
+        with torch.device("meta"):  # no memory and no random numbers before the shapes are known to fit
+            model = JlcVbr(VbrConfig(**info.config))
+        state = {
+            key.removeprefix(FLOAT_PREFIX): value.float().contiguous(memory_format=torch.channels_last)
+            if value.ndim == 4
+            else value
+            for key, value in tensors.items()
+            if key.startswith(FLOAT_PREFIX)
+        }
+        twin = dequantised_parameters(read_scale_network(tensors), model.scale_net)
+        model.load_state_dict(state | {SCALE_NET + key: value for key, value in twin.items()}, assign=True)
+        model.dct = BlockDct()
+    except (TypeError, KeyError, RuntimeError, ValueError) as error:
+        raise ModelError(f"{info.path}: its tensors do not fit its config: {error}") from error
+    return model.eval()
+
+
+def read_scale_network(tensors: dict[str, torch.Tensor]):  # noqa: ANN201 - the type needs torch
+    """The ScaleNetwork in a file; the proof of its bound is repeated on the numbers that were read."""
+    from jndcodec.entropy.scale_network import IntegerConv, ScaleNetwork
+
+    form = tensors["scale_net.form"].tolist()  # (layers, 3): shift, upsample, relu
+    part = {key.removeprefix(SCALE_NET): value.double() for key, value in tensors.items() if key.startswith(SCALE_NET)}
+    layers = [
+        IntegerConv(part[f"{i}.weight"], part[f"{i}.bias"], shift, bool(upsample), bool(relu))
+        for i, (shift, upsample, relu) in enumerate(form)
+    ]
+    return ScaleNetwork(layers, part["index_y"], part["index_z"])
