@@ -1,0 +1,110 @@
+"""`jndcodec train`."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+from click.core import ParameterSource
+
+from jndcodec.errors import InputError
+from jndcodec.train.settings import FEATURES, LOSSES, NATIVE, VARIANTS, Settings
+
+# What a resumed run may change; the rest is in the checkpoint.
+CHANGEABLE = ("roots", "steps", "minutes", "device", "threads", "validate_minutes")
+
+
+@click.command(short_help="Train or fine-tune a model.")
+@click.argument("roots", nargs=-1, metavar="[ROOT]...")
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder of the run: checkpoints, log, weights.")
+@click.option("--steps", type=int, help="Train this many steps.")
+@click.option("--minutes", type=float, help="Train this long; the learning rate follows the clock.")
+@click.option("--loss", type=click.Choice(LOSSES), default="rd", show_default=True, help="rd needs no JND1 pictures.")
+@click.option("--variant", type=click.Choice(VARIANTS), default="balanced", show_default=True, help="The paper's formulas, or ours.")
+@click.option("--metric", default="mse", show_default=True, help="mse, ms-ssim, ssimulacra2, or a mix: ssimulacra2:1,mse:0.1.")
+@click.option("--weight", type=float, help="Share of the first term of pwl, iwl and fwl.")
+@click.option("--features", type=click.Choice(FEATURES), default="vgg16", show_default=True, help="Network of fwl.")
+@click.option("--feature-weights", default="", metavar="FILE", help="Its weights; without, they are searched for.")
+@click.option("--model", default=NATIVE, show_default=True, help="Or a model of the CompressAI zoo.")
+@click.option("--config", default="", metavar="NAME=N,...", help=f"Widths and depths of {NATIVE}: n8=3,n16=2.")
+@click.option("--quality", type=click.IntRange(1, 8), default=3, show_default=True, help="Of a zoo model.")
+@click.option("--pretrained", is_flag=True, help="Start a zoo model from the zoo's weights (downloads them).")
+@click.option("--lambda", "lmbda", default="", metavar="L", help=f"λ of the first metric: LOW:HIGH for {NATIVE}, one number else.")
+@click.option("--init", default="", metavar="FILE", help="Start from a weights file or a checkpoint.")
+@click.option("--recipe", type=click.Choice(("paper", "scratch", "finetune")), help="A named set of hyperparameters.")
+@click.option("--batch-size", type=int, default=8, show_default=True, help="Patches per step, over all processes.")
+@click.option("--patch-size", type=int, default=256, show_default=True, help="Pixels; a multiple of 64.")
+@click.option("--stages", default="", metavar="BxP[@SHARE],...", help="Batch and patch over the run: 16x128,8x256@0.6.")
+@click.option("--optimizer", type=click.Choice(("muon", "adam")), help=f"muon for {NATIVE}, adam for the zoo.")
+@click.option("--schedule", type=click.Choice(("cosine", "plateau")), help="cosine, with a warm-up.")
+@click.option("--lr", type=float, help="Peak learning rate.")
+@click.option("--aux-lr", type=float, default=1e-3, show_default=True, help="Of the zoo models' auxiliary loss.")
+@click.option("--clip", type=float, default=1.0, show_default=True, help="Largest norm of the gradient.")
+@click.option("--warmup", type=float, default=0.02, show_default=True, help="Share of the run.")
+@click.option("--ema", type=float, default=0.998, show_default=True, help="Decay of the average of the weights; 0: none.")
+@click.option("--seed", type=int, default=1, show_default=True)
+@click.option("--device", default="auto", show_default=True, help="cpu, cuda, cuda:1.")
+@click.option("--precision", type=click.Choice(("auto", "bf16", "float32")), default="auto", show_default=True)
+@click.option("--threads", type=int, help="CPU threads of one process.")
+@click.option("--validate-minutes", type=float, default=10.0, show_default=True, help="Between validations.")
+@click.option("--validate-pictures", type=int, default=12, show_default=True)
+@click.option("--save-minutes", type=float, default=10.0, show_default=True, help="Between checkpoints.")
+@click.option("--resume", is_flag=True, help="Go on with the run in --out exactly where it stopped.")
+@click.option("--export", "export_only", is_flag=True, help="Only write the weights file of the run in --out.")
+@click.option("--name", default="model", show_default=True, help="Of the exported weights.")
+@click.pass_context
+def train(ctx: click.Context, roots: tuple[str, ...], out: Path, recipe: str | None, **options: Any) -> None:
+    """Train or fine-tune a model on the pictures in each ROOT.
+
+    ROOT is a folder that `jndcodec prepare` made ({train,test}/{Ref,JND1}), or any folder of photos for losses that need
+    no JND1. At the end OUT/NAME.safetensors is ready for `jndcodec encode --weights`. Ctrl-C saves; --resume goes on.
+    """
+    resume, export_only = options.pop("resume"), options.pop("export_only")
+    save_minutes, name = options.pop("save_minutes"), options.pop("name")
+    options |= {"roots": tuple(str(Path(root).resolve()) for root in roots), "optimizer": options["optimizer"] or "", "schedule": options["schedule"] or ""}
+    given = {key for key in options if ctx.get_parameter_source(key) is ParameterSource.COMMANDLINE}
+    if resume or export_only:
+        settings = stored_settings(out, {key: options[key] for key in given})
+    else:
+        settings = new_settings(out, options, given, recipe)
+
+    from jndcodec.train.finish import export_run
+    from jndcodec.train.loop import Trainer
+
+    trainer = Trainer(settings, out, resume=resume or export_only, save_minutes=save_minutes)
+    try:
+        if not export_only and not trainer.run():
+            click.echo("stopped; the run goes on with --resume", err=True)
+            sys.exit(128 + (trainer.signal or 0))
+        if trainer.team.first:
+            click.echo(export_run(trainer, name, shlex.join(["jndcodec", *sys.argv[1:]])))
+    finally:
+        trainer.team.leave()
+
+
+def new_settings(out: Path, options: dict[str, Any], given: set[str], recipe: str | None) -> Settings:
+    """Settings of a new run: the recipe's under what was given."""
+    from jndcodec.train.recipes import RECIPES, fill_in
+    from jndcodec.train.settings import check
+
+    if (out / "last.pt").exists():
+        raise InputError(f"{out} holds a run already: add --resume to go on, or choose another --out")
+    settings = Settings(**(options | {k: v for k, v in RECIPES.get(recipe or "", {}).items() if k not in given}))
+    check(settings)
+    return fill_in(settings)
+
+
+def stored_settings(out: Path, given: dict[str, Any]) -> Settings:
+    """Settings of the run in `out`; InputError where another value is given for one that may not change."""
+    from dataclasses import replace
+
+    from jndcodec.train.checkpoint import load_checkpoint
+
+    settings = Settings.from_dict(load_checkpoint(out / "last.pt")["settings"])
+    for key, value in given.items():
+        if key not in CHANGEABLE and value != getattr(settings, key):
+            raise InputError(f"--{key.replace('_', '-')} is {getattr(settings, key)} in this run and cannot change")
+    return replace(settings, **{key: value for key, value in given.items() if key in CHANGEABLE})

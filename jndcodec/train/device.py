@@ -1,0 +1,34 @@
+"""Which device, which precision, how many threads."""
+
+from __future__ import annotations
+
+import torch
+
+from jndcodec.errors import InputError
+
+
+def pick_device(name: str, local_rank: int = 0) -> torch.device:
+    """"auto": CUDA where there is one, else the CPU."""
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    if name.startswith("cuda"):
+        if not torch.cuda.is_available():
+            raise InputError("no CUDA device here; train with --device cpu")
+        device = torch.device(name if ":" in name else f"cuda:{local_rank}")
+        torch.cuda.set_device(device)
+        return device
+    if name != "cpu":
+        raise InputError(f"training runs on cpu or cuda, not on {name!r}")
+    return torch.device("cpu")
+
+
+def has_bf16(device: torch.device) -> bool:
+    """Whether bf16 arithmetic is in the hardware, so that it is faster than float32."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_capability(device) >= (8, 0)
+    return any(getattr(torch.cpu, f"_is_{kind}_supported", bool)() for kind in ("avx512_bf16", "amx_tile"))
+
+
+def pick_bf16(precision: str, device: torch.device) -> bool:
+    """"auto": bf16 autocast where the hardware has it."""
+    return has_bf16(device) if precision == "auto" else precision == "bf16"

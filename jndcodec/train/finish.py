@@ -1,0 +1,58 @@
+"""From a finished or interrupted run to a weights file that `jndcodec encode --weights` takes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from jndcodec import __version__
+from jndcodec.errors import ModelError
+from jndcodec.train.checkpoint import load_checkpoint
+from jndcodec.train.loop import BEST, LAST, Trainer
+from jndcodec.train.settings import Settings
+from jndcodec.train.validate import CALIBRATION_KNOBS, calibrate, measure
+
+
+def export_run(trainer: Trainer, name: str, command: str) -> Path:
+    """Write OUT/NAME.safetensors: the best averaged weights, calibrated on the held-out pictures."""
+    best = trainer.out / BEST
+    checkpoint = load_checkpoint(best if best.exists() else trainer.out / LAST)
+    trainer.step.average.load_state_dict(checkpoint["ema"])
+    record = training_record(checkpoint, trainer, command)
+    path = trainer.out / f"{name}.safetensors"
+    if not trainer.settings.native:
+        from jndcodec.train.zoo import export_zoo
+
+        export_zoo(trainer.step.average, path, trainer.settings, record)
+        return path
+    from jndcodec.export import export_weights
+
+    if not trainer.held:
+        raise ModelError("no held-out pictures to calibrate with: give a folder with test pictures of 64 pixels or more")
+    _, points = measure(trainer.step, trainer.held, CALIBRATION_KNOBS, lambda: False)
+    model = trainer.step.average.cpu().to(memory_format=torch.contiguous_format)
+    export_weights(
+        model, path, name=name, loss=describe_loss(trainer.settings), calibration=calibrate(points), record=record
+    )
+    return path
+
+
+def describe_loss(settings: Settings) -> str:
+    """ "fwl balanced, ssimulacra2:1,mse:0.1"."""
+    loss = settings.loss if settings.loss == "rd" else f"{settings.loss} {settings.variant}"
+    return f"{loss}, {settings.metric}"
+
+
+def training_record(checkpoint: dict[str, Any], trainer: Trainer, command: str) -> dict[str, Any]:
+    """What a reader needs to make the weights again."""
+    return {
+        "data": trainer.data.manifest_hash,
+        "steps": checkpoint["step"],
+        "minutes": round(trainer.minutes, 1),
+        "validation": checkpoint["score"],
+        "loss": describe_loss(trainer.settings),
+        "command": command,
+        "version": __version__,
+    }

@@ -1,0 +1,241 @@
+"""The training loop: batches in, steps, log, validation, checkpoints, and a clean stop whenever one is asked for."""
+
+from __future__ import annotations
+
+import signal
+import time
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from jndcodec.errors import DataError, ModelError
+from jndcodec.train.checkpoint import load_checkpoint, random_state, restore_random_state, save_checkpoint
+from jndcodec.train.data import open_dataset
+from jndcodec.train.device import has_bf16, pick_bf16, pick_device
+from jndcodec.train.distributed import Team
+from jndcodec.train.logbook import Logbook
+from jndcodec.train.objective import Objective
+from jndcodec.train.optim import Optimizer, build_optimizer
+from jndcodec.train.schedule import Plateau, cosine
+from jndcodec.train.settings import Settings, parse_stages
+from jndcodec.train.step import Step
+from jndcodec.train.subject import build_subject, named_parameters, set_threads
+from jndcodec.train.validate import Stopped, measure
+
+LAST, BEST = "last.pt", "best.pt"
+LOG_SECONDS = 30.0
+HELD_SIDE = 512  # largest side of a validation crop
+
+
+class Trainer:
+    """One run in folder `out`. `settings` must be complete (`recipes.fill_in`) and checked (`settings.check`)."""
+
+    def __init__(self, settings: Settings, out: Path, *, resume: bool = False, save_minutes: float = 10.0) -> None:
+        self.settings, self.out, self.save_minutes = settings, out, save_minutes
+        self.team = Team()
+        self.device = pick_device(settings.device, self.team.local_rank)
+        self.team.join(self.device)
+        set_threads(settings.threads)
+        torch.manual_seed(settings.seed)
+        torch.backends.cudnn.allow_tf32 = False  # float32 is only where pixels need all its digits
+        torch.backends.cudnn.benchmark = True
+        self.stages = parse_stages(settings)
+        for stage in self.stages:
+            if stage.batch % self.team.size:
+                raise DataError(f"a batch of {stage.batch} cannot be shared by {self.team.size} processes")
+        self.data = open_dataset(settings.roots, settings.needs_jnd)
+        self.subject = build_subject(settings, self._tiles)
+        self.subject.module.to(self.device, memory_format=torch.channels_last).train()
+        features = None
+        if settings.loss == "fwl":
+            from jndcodec.train.features import load_features
+
+            features = load_features(settings.features, settings.feature_weights or None).to(self.device)
+        self.objective = Objective(
+            self.subject.trade, settings.loss, settings.variant, settings.weight, features
+        ).to(self.device)  # fmt: skip
+        bf16 = settings.native and pick_bf16(settings.precision, self.device)
+        optimizers = self._optimizers()
+        self.step = Step(
+            self.subject, self.objective, optimizers, self.team, device=self.device, bf16=bf16, clip=settings.clip
+        )
+        self.team.broadcast(list(self.subject.module.state_dict().values()))
+        self.plateau = Plateau()
+        self.done, self.left_out, self.best, self.scaled = 0, 0, float("inf"), False
+        self.elapsed_before, self.started = 0.0, time.monotonic()
+        self.signal: int | None = None
+        self.held = self.data.test.centres(settings.validate_pictures, HELD_SIDE) if self.team.first else []
+        out.mkdir(parents=True, exist_ok=True)
+        if resume:
+            self._resume()
+        self.log = Logbook(out, self.team.first)
+
+    def _optimizers(self) -> list[Optimizer]:
+        s, fast = self.settings, has_bf16(self.device)
+        optimizers = [build_optimizer(s.optimizer, named_parameters(self.subject, False), s.lr, fast)]
+        if self.subject.auxiliary:
+            optimizers.append(build_optimizer("adam", named_parameters(self.subject, True), s.aux_lr, fast))
+        return optimizers
+
+    def _tiles(self, n: int, size: int) -> Tensor:
+        x = self.data.train.crops(n, size, np.random.default_rng([self.settings.seed, 2**32]), torch.device("cpu"))
+        return x[0] if isinstance(x, tuple) else x
+
+    @property
+    def minutes(self) -> float:
+        """Spent on this run, earlier parts included."""
+        return (self.elapsed_before + time.monotonic() - self.started) / 60
+
+    def progress(self) -> float:
+        """0 to 1, by steps or minutes, whichever is further."""
+        s = self.settings
+        by_steps = self.done / s.steps if s.steps else 0.0
+        return max(by_steps, self.minutes / s.minutes if s.minutes else 0.0)
+
+    def run(self) -> bool:
+        """Train to the end, or until SIGTERM or Ctrl-C; the last checkpoint is on disk after both. True at the end."""
+        handlers = {s: signal.signal(s, self._ask_to_stop) for s in (signal.SIGTERM, signal.SIGINT)}
+        try:
+            return self._run()
+        finally:
+            self.log.close()
+            for number, handler in handlers.items():
+                signal.signal(number, handler)
+
+    def _run(self) -> bool:
+        saved = validated = logged = time.monotonic()
+        logged_at = self.done
+        while True:
+            (progress,) = self.team.agree(self.progress())
+            stop = self.team.any(self.signal is not None)
+            if progress >= 1 or stop:
+                break
+            self._train_step(progress)
+            now = time.monotonic()
+            log, save, validate = self.team.agree(
+                now - logged > LOG_SECONDS,
+                now - saved > 60 * self.save_minutes,
+                now - validated > 60 * self.settings.validate_minutes,
+            )
+            if log:
+                self._log(progress, (self.done - logged_at) / (now - logged))
+                logged, logged_at = time.monotonic(), self.done
+            if validate:
+                self._validate()
+                validated = time.monotonic()
+            if save:
+                self._save()
+                saved = time.monotonic()
+        if self.done > logged_at:
+            self._log(progress, (self.done - logged_at) / (time.monotonic() - logged))
+        if not stop:
+            stop = not self._validate()
+        self._save()
+        self.team.wait()
+        return not stop
+
+    def _train_step(self, progress: float) -> None:
+        s = self.settings
+        batch = self._batch(progress)
+        if self.objective.needs_scale and not self.scaled:
+            self._scale_features(batch)
+        rise = self.plateau.scale if s.schedule == "plateau" else cosine(progress, s.warmup)
+        decay = min(s.ema, (1 + self.done) / (10 + self.done))
+        self.step(batch, rise, 1 - decay)
+        self.done += 1
+
+    def _batch(self, progress: float) -> dict[str, Tensor]:
+        """This rank's slice of batch number `done`: seed and number say what is in it."""
+        rng = np.random.default_rng([self.settings.seed, self.done])
+        stage = [stage for stage in self.stages if progress >= stage.start][-1]
+        t = torch.from_numpy(self.subject.draw_t(stage.batch, rng))
+        crops = self.data.train.crops(stage.batch, stage.patch, rng, self.device)
+        named = dict(zip(("x", "x_jnd"), crops if isinstance(crops, tuple) else (crops,), strict=False))
+        named["t"] = t.pin_memory().to(self.device, non_blocking=True) if self.device.type == "cuda" else t
+        mine = self.team.slice(stage.batch)
+        return {key: value[mine] for key, value in named.items()}
+
+    def _scale_features(self, batch: dict[str, Tensor]) -> None:
+        with torch.no_grad(), self.step.autocast(), self.team.same_noise():
+            x_hat = self.subject.module(batch["x"], batch["t"]).x_hat
+        self.objective.measure_scale(batch["x"], batch["x_jnd"], x_hat, batch["t"], self.team)
+        self.scaled = True
+
+    def _log(self, progress: float, speed: float) -> None:
+        values = self.step.take_sums()
+        self.left_out += int(values.pop("left_out"))
+        values.pop("kept")
+        minutes = self.minutes
+        lr = self.settings.lr * float(self.step.scale)
+        line = {"step": self.done, "minutes": round(minutes, 3), "steps_per_second": speed, "lr": lr} | values
+        left = minutes / progress - minutes if progress else 0.0
+        self.log.train(line | {"skipped": self.left_out}, progress, left)
+
+    def _validate(self) -> bool:
+        """Measure the averaged weights and keep the best; False if a signal cut it short."""
+        score, whole = float("inf"), True
+        if self.held:
+            try:
+                score, points = measure(
+                    self.step, self.held, self.subject.knobs, lambda: self.signal is not None, self.out / "samples"
+                )
+            except Stopped:
+                whole = False
+            else:
+                self.log.validation(
+                    {"step": self.done, "minutes": round(self.minutes, 3), "score": score, "points": points}
+                )
+        score, whole = self.team.agree(score, whole)
+        if whole:
+            self.plateau.update(score)
+        if whole and (score < self.best or not self.held):
+            self.best = score
+            if self.team.first:
+                save_checkpoint(self.out / BEST, self._about() | {"ema": self.step.average.state_dict()})
+        return bool(whole)
+
+    def _about(self) -> dict[str, Any]:
+        return {"step": self.done, "score": self.best, "settings": self.settings.to_dict(), "data": self.data.manifest_hash}
+
+    def _save(self) -> None:
+        if not self.team.first:
+            return
+        save_checkpoint(
+            self.out / LAST,
+            self._about()
+            | {
+                "model": self.subject.module.state_dict(),
+                "ema": self.step.average.state_dict(),
+                "optimizers": [optimizer.state_dict() for optimizer in self.step.optimizers],
+                "usual": self.step.usual,
+                "feature_scale": self.objective.feature_scale,
+                "scaled": self.scaled,
+                "plateau": self.plateau.state_dict(),
+                "skipped": self.left_out,
+                "seconds": self.minutes * 60,
+                "random": random_state(self.device),
+            },
+        )
+
+    def _resume(self) -> None:
+        path = self.out / LAST
+        state = load_checkpoint(path)
+        if state["data"] != self.data.manifest_hash:
+            raise ModelError(f"{path} was trained on other data; give the same folders, or start anew with --init {path}")
+        self.subject.module.load_state_dict(state["model"])
+        self.step.average.load_state_dict(state["ema"])
+        for optimizer, saved in zip(self.step.optimizers, state["optimizers"], strict=True):
+            optimizer.load_state_dict(saved)
+        self.step.usual.copy_(state["usual"])
+        self.objective.feature_scale.copy_(state["feature_scale"])
+        self.plateau.load_state_dict(state["plateau"])
+        self.done, self.left_out, self.best, self.scaled = state["step"], state["skipped"], state["score"], state["scaled"]
+        self.elapsed_before = state["seconds"]
+        restore_random_state(state["random"], self.device)
+
+    def _ask_to_stop(self, number: int, frame: FrameType | None) -> None:
+        self.signal = number

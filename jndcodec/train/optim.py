@@ -1,0 +1,114 @@
+"""Optimisers that never ask the device for a number, so that a GPU step can be one CUDA graph.
+
+Learning rates are tensors, and a step that must not count is done with `keep` = 0, which leaves everything as it was.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+MOMENTUM = 0.95
+BETAS = (0.9, 0.99)
+NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)  # Jordan, "Muon: an optimizer for hidden layers", 2024
+GAIN_RATE = 3.0  # gains learn three times as fast as what else Adam has
+MUON_TO_ADAM = 0.4  # Adam's rate for what Muon does not take, as a share of Muon's
+
+
+def orthogonalise(matrices: Tensor, dtype: torch.dtype, steps: int = 5) -> Tensor:
+    """About U Vᵀ of each matrix of (B, rows, columns): a Newton-Schulz iteration with singular values near 1."""
+    a, b, c = NEWTON_SCHULZ
+    x = matrices.to(dtype)
+    tall = x.shape[1] > x.shape[2]
+    if tall:
+        x = x.mT
+    x = x / (x.norm(dim=(1, 2), keepdim=True) + 1e-7)
+    for _ in range(steps):
+        gram = x @ x.mT
+        x = torch.baddbmm(x, torch.baddbmm(gram, gram, gram, beta=b, alpha=c), x, beta=a)
+    return (x.mT if tall else x).float()
+
+
+class Optimizer(torch.optim.Optimizer):
+    """Muon on the groups of kind "muon" (kernels as matrices: outputs x the rest), Adam on those of kind "adam".
+
+    Every group has `lr`, its peak rate; `step(scale, keep)` multiplies it with the schedule's factor.
+    """
+
+    def __init__(self, groups: list[dict[str, Any]], newton_schulz_dtype: torch.dtype = torch.float32) -> None:
+        super().__init__([group for group in groups if group["params"]], {"kind": "adam"})
+        self.newton_schulz_dtype = newton_schulz_dtype
+        for group in self.param_groups:
+            for p in group["params"]:
+                self.state[p] = {"momentum": torch.zeros_like(p)}
+                if group["kind"] == "adam":
+                    self.state[p]["square"] = torch.zeros_like(p)
+            first = group["params"][0]  # the parameters of a group step together: one count for all
+            self.state[first]["count"] = first.new_zeros(())
+
+    @torch.no_grad()
+    def step(self, scale: Tensor, keep: Tensor) -> None:  # type: ignore[override]
+        """One update. scale, keep: 0-dimensional tensors on the parameters' device; gradients must be finite."""
+        for group in self.param_groups:
+            params = [p for p in group["params"] if p.grad is not None]
+            rate = group["lr"] * scale * keep
+            if group["kind"] == "muon":
+                self._muon(params, rate, keep)
+            else:
+                count = self.state[group["params"][0]]["count"].add_(keep)
+                self._adam(params, rate, keep, count)
+
+    def _muon(self, params: list[Tensor], rate: Tensor, keep: Tensor) -> None:
+        grads = [p.grad for p in params]
+        momenta = [self.state[p]["momentum"] for p in params]
+        _lerp(momenta, grads, keep * (1 - MOMENTUM))
+        by_shape: dict[tuple[int, int], list[int]] = defaultdict(list)
+        for i, p in enumerate(params):
+            by_shape[p.shape[0], p.numel() // p.shape[0]].append(i)
+        for (rows, columns), members in by_shape.items():
+            nesterov = [grads[i].lerp(momenta[i], MOMENTUM).reshape(rows, columns) for i in members]
+            update = orthogonalise(torch.stack(nesterov), self.newton_schulz_dtype) * max(1, rows / columns) ** 0.5
+            for i, matrix in zip(members, update * -rate, strict=True):
+                params[i].add_(matrix.reshape(params[i].shape))
+
+    def _adam(self, params: list[Tensor], rate: Tensor, keep: Tensor, count: Tensor) -> None:
+        if not params:
+            return
+        grads = [p.grad for p in params]
+        momenta = [self.state[p]["momentum"] for p in params]
+        squares = [self.state[p]["square"] for p in params]
+        _lerp(momenta, grads, keep * (1 - BETAS[0]))
+        _lerp(squares, torch._foreach_mul(grads, grads), keep * (1 - BETAS[1]))
+        n = count.clamp_min(1)  # a first step that is left out must not divide by zero
+        size = torch._foreach_sqrt(squares)
+        torch._foreach_add_(size, 1e-8)
+        update = torch._foreach_div(momenta, size)
+        torch._foreach_mul_(update, -rate * (1 - BETAS[1] ** n).sqrt() / (1 - BETAS[0] ** n))
+        torch._foreach_add_(params, update)
+
+
+def _lerp(state: list[Tensor], target: list[Tensor], weight: Tensor) -> None:
+    """state += weight (target - state), for a weight on the device."""
+    change = torch._foreach_sub(target, state)
+    torch._foreach_mul_(change, weight)
+    torch._foreach_add_(state, change)
+
+
+def build_optimizer(kind: str, named: Iterable[tuple[str, nn.Parameter]], lr: float, fast_bf16: bool) -> Optimizer:
+    """"muon": kernels by Muon at `lr`, the rest by Adam at 0.4 of it, gains at three times that; "adam": all at `lr`."""
+    kernels, gains, rest = [], [], []
+    for name, p in named:
+        if p.requires_grad:
+            part = kernels if p.ndim == 4 and kind == "muon" else gains if "log_gain" in name else rest
+            part.append(p)
+    adam_lr = lr * MUON_TO_ADAM if kind == "muon" else lr
+    groups = [
+        {"params": kernels, "kind": "muon", "lr": lr},
+        {"params": rest, "kind": "adam", "lr": adam_lr},
+        {"params": gains, "kind": "adam", "lr": adam_lr * (GAIN_RATE if kind == "muon" else 1.0)},
+    ]
+    return Optimizer(groups, torch.bfloat16 if fast_bf16 else torch.float32)

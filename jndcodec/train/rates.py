@@ -1,0 +1,88 @@
+"""How much a unit of distortion costs in bits per pixel: λ of every metric, over the rate knob t or per zoo quality.
+
+All constants of the trade between rate and distortion stand here. `t` is (N,) in [0, 1]; so is every λ.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from jndcodec.errors import InputError
+
+# λ at t = 0 and t = 1, log-spaced between. Units: 255² MSE, 1 - MS-SSIM, raw SSIMULACRA2 sum.
+LAMBDA = {"mse": (0.001, 0.35), "ms-ssim": (1.2, 420.0), "ssimulacra2": (0.008, 4.0)}
+# What CompressAI's zoo was trained with, qualities 1 to 8.
+ZOO_LAMBDA = {
+    "mse": (0.0018, 0.0035, 0.0067, 0.0130, 0.0250, 0.0483, 0.0932, 0.1800),
+    "ms-ssim": (2.40, 4.58, 8.73, 16.64, 31.73, 60.50, 115.37, 220.00),
+}
+LEVEL_POWER = 0.45  # a sample's loss is divided by about λ^0.45, so that no rate drowns the others
+
+
+@dataclass(frozen=True)
+class RateTrade:
+    """λ(t) of the main metric, and the other metrics' weights in its units.
+
+    shares: share of each metric, main first. ends: λ of each at t = 0 and 1 (equal for one fixed λ).
+    """
+
+    shares: dict[str, float]
+    ends: dict[str, tuple[float, float]]
+
+    @property
+    def main(self) -> str:
+        return next(iter(self.shares))
+
+    def lmbda(self, t: Tensor, metric: str | None = None) -> Tensor:
+        low, high = self.ends[metric or self.main]
+        return low * (high / low) ** t
+
+    def share(self, metric: str, t: Tensor) -> Tensor:
+        """Weight of a metric's distortion beside the main one's, in the main one's units.
+
+        Companions fade out towards t = 1: near the visually lossless end they would outweigh the metric that they help.
+        """
+        if metric == self.main:
+            return t.new_full(t.shape, self.shares[metric])
+        return self.shares[metric] * (1 - t) * self.lmbda(t, metric) / self.lmbda(t)
+
+    def level(self, t: Tensor) -> Tensor:
+        """Factor on each sample's loss: 1 in the middle of the range of λ."""
+        low, high = self.ends[self.main]
+        return (high / low) ** (LEVEL_POWER * (0.5 - t))
+
+
+def variable_rate(shares: dict[str, float], lmbda: str) -> RateTrade:
+    """For a model of all rates; `lmbda` "LOW:HIGH" overrides the main metric's range."""
+    trade = RateTrade(shares, {metric: LAMBDA[metric] for metric in shares})
+    if lmbda:
+        low, _, high = lmbda.partition(":")
+        trade.ends[trade.main] = (_positive(low), _positive(high))
+    return trade
+
+
+def fixed_rate(shares: dict[str, float], quality: int, lmbda: str) -> RateTrade:
+    """For a model of one rate: the zoo's λ at `quality` (1 to 8), or `lmbda`, one number for the main metric."""
+    if not 1 <= quality <= 8:
+        raise InputError("--quality goes from 1 to 8")
+    ends = {}
+    for metric in shares:
+        low, high = LAMBDA[metric]
+        value = ZOO_LAMBDA[metric][quality - 1] if metric in ZOO_LAMBDA else low * (high / low) ** ((quality - 1) / 7)
+        ends[metric] = (value, value)
+    trade = RateTrade(shares, ends)
+    if lmbda:
+        trade.ends[trade.main] = (_positive(lmbda), _positive(lmbda))
+    return trade
+
+
+def _positive(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if value <= 0:
+        raise InputError(f"--lambda takes LOW:HIGH for jlc-vbr and one number for a zoo model, not {text!r}")
+    return value

@@ -1,0 +1,141 @@
+"""Everything that defines a training run, as plain values: what the command line gives and a checkpoint keeps."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, fields, replace
+from typing import Any, NamedTuple
+
+from jndcodec.errors import DataError, InputError
+
+LOSSES = ("rd", "pwl", "iwl", "fwl")
+METRICS = ("mse", "ms-ssim", "ssimulacra2")
+VARIANTS = ("balanced", "paper")
+FEATURES = ("vgg16", "alexnet", "efficientnet-lite0")
+NATIVE = "jlc-vbr"
+
+
+class Stage(NamedTuple):
+    """From `start` (share of the run, 0 to 1) on, batches hold `batch` patches of `patch` x `patch` pixels."""
+
+    start: float
+    batch: int
+    patch: int
+
+
+@dataclass(frozen=True)
+class Settings:
+    """One training run. `steps` or `minutes` says how long; None stands for what recipes.py fills in."""
+
+    roots: tuple[str, ...] = ()
+    model: str = NATIVE
+    config: str = ""  # of jlc-vbr, "n8=3,n16=2"
+    quality: int = 3  # of a zoo model
+    pretrained: bool = False
+    lmbda: str = ""  # "LOW:HIGH" for jlc-vbr, one number for a zoo model; empty: the metric's own (rates.py)
+    loss: str = "rd"
+    variant: str = "balanced"
+    metric: str = "mse"  # or a mix, "ssimulacra2:1,mse:0.1"
+    weight: float | None = None
+    features: str = "vgg16"
+    feature_weights: str = ""
+    init: str = ""
+    steps: int | None = None
+    minutes: float | None = None
+    batch_size: int = 8
+    patch_size: int = 256
+    stages: str = ""
+    optimizer: str = ""
+    schedule: str = ""
+    lr: float | None = None
+    aux_lr: float = 1e-3
+    clip: float = 1.0
+    warmup: float = 0.02  # share of the run
+    ema: float = 0.998
+    seed: int = 1
+    device: str = "auto"
+    precision: str = "auto"
+    threads: int | None = None
+    validate_minutes: float = 10.0
+    validate_pictures: int = 12
+
+    @property
+    def native(self) -> bool:
+        return self.model == NATIVE
+
+    @property
+    def needs_jnd(self) -> bool:
+        return self.loss != "rd"
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain types only, for checkpoints and training records."""
+        values = asdict(self)
+        values["roots"] = list(self.roots)
+        return values
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> Settings:
+        known = {field.name for field in fields(cls)}
+        return replace(cls(**{k: v for k, v in values.items() if k in known}), roots=tuple(values["roots"]))
+
+
+def parse_metrics(text: str) -> dict[str, float]:
+    """ "ssimulacra2:1,mse:0.1" -> {"ssimulacra2": 1.0, "mse": 0.1}; the first one is the main metric."""
+    shares: dict[str, float] = {}
+    for part in text.split(","):
+        name, _, share = part.strip().partition(":")
+        if name not in METRICS:
+            raise InputError(f"unknown metric {name!r}; choose from {', '.join(METRICS)}, or a mix such as mse:1,ms-ssim:1")
+        shares[name] = _number(share or "1", f"the share of {name}")
+    return shares
+
+
+def parse_config(text: str) -> dict[str, int]:
+    """ "n8=3,n16=2" -> {"n8": 3, "n16": 2}."""
+    values: dict[str, int] = {}
+    for part in filter(None, (p.strip() for p in text.split(","))):
+        name, _, value = part.partition("=")
+        if not value.isdigit():
+            raise InputError(f"--config takes NAME=NUMBER pairs such as n8=3,n16=2, not {part!r}")
+        values[name.strip()] = int(value)
+    return values
+
+
+def parse_stages(settings: Settings) -> list[Stage]:
+    """ "16x128,8x256@0.6" -> 16 patches of 128 from the start, 8 of 256 from 60 % on; without, one stage."""
+    if not settings.stages:
+        return [Stage(0.0, settings.batch_size, settings.patch_size)]
+    stages = []
+    for part in settings.stages.split(","):
+        shape, _, start = part.strip().partition("@")
+        batch, _, patch = shape.partition("x")
+        if not (batch.isdigit() and patch.isdigit()):
+            raise InputError(f"--stages takes BATCHxPATCH[@SHARE] such as 16x128,8x256@0.6, not {part!r}")
+        stages.append(Stage(_number(start or "0", "the start of a stage"), int(batch), int(patch)))
+    if stages[0].start != 0 or any(b.start <= a.start for a, b in zip(stages, stages[1:], strict=False)):
+        raise InputError("--stages must begin at 0 and go up, such as 16x128,8x256@0.6")
+    return stages
+
+
+def check(settings: Settings) -> None:
+    """Refuse what cannot work before anything is loaded."""
+    parse_metrics(settings.metric)
+    for stage in parse_stages(settings):
+        if stage.patch % 64 or stage.patch < 64 or stage.batch < 1:
+            raise InputError(f"patches of {stage.patch} pixels cannot be coded; take a multiple of 64")
+    if not settings.roots:
+        raise DataError("no training data given: name a folder made by `jndcodec prepare`, or one of photos")
+    if settings.steps is None and settings.minutes is None:
+        raise InputError("say how long to train: --steps N or --minutes M")
+    if (settings.steps is not None and settings.steps < 1) or (settings.minutes is not None and settings.minutes <= 0):
+        raise InputError("--steps and --minutes must be positive")
+    if settings.loss == "fwl" and settings.features not in FEATURES:
+        raise InputError(f"unknown features {settings.features!r}; choose from {', '.join(FEATURES)}")
+    if settings.native and settings.pretrained:
+        raise InputError(f"--pretrained is for zoo models; start {NATIVE} from weights with --init FILE")
+
+
+def _number(text: str, what: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise InputError(f"{what} must be a number, not {text!r}") from None

@@ -1,0 +1,143 @@
+"""One optimisation step: forward, backward, clipping, update, averaging. No host synchronisation, one CUDA graph.
+
+What differs from step to step (batch, learning-rate factor, averaging weight) comes in through fixed tensors.
+"""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from jndcodec.train.distributed import Team
+from jndcodec.train.objective import Objective
+from jndcodec.train.optim import Optimizer
+from jndcodec.train.subject import Subject, named_parameters
+
+EXPLODED = 30.0  # times the usual gradient norm: such a step is left out, as one with NaN is
+SETTLED = 20  # steps until the usual norm is trusted
+WARM = 3  # steps before the graph is captured, so that libraries choose their kernels
+LOGGED = ("loss", "bpp", "psnr", "distortion", "norm")
+
+
+class Step:
+    """Holds the average of the weights (`average`, a module in evaluation mode) and the sums for the log."""
+
+    def __init__(
+        self, subject: Subject, objective: Objective, optimizers: list[Optimizer], team: Team, *,
+        device: torch.device, bf16: bool, clip: float,
+    ) -> None:  # fmt: skip
+        self.subject, self.objective, self.optimizers, self.team = subject, objective, optimizers, team
+        self.device, self.bf16, self.clip = device, bf16, clip
+        self.average = copy.deepcopy(subject.module).eval().requires_grad_(False)
+        self.scale, self.fresh = torch.zeros((), device=device), torch.zeros((), device=device)
+        self.sums = torch.zeros(len(LOGGED) + 2, device=device)  # LOGGED, steps kept, steps left out
+        self.usual = torch.zeros(2, device=device)  # usual gradient norm, steps it was seen
+        self.main = [p for _, p in named_parameters(subject, auxiliary=False) if p.requires_grad]
+        self.batch: dict[str, Tensor] = {}
+        self.eager_steps = 0
+        self.graph: torch.cuda.CUDAGraph | None = None
+
+    def __call__(self, batch: dict[str, Tensor], scale: float, fresh: float) -> None:
+        """Train on a batch (x, perhaps x_jnd, t). scale: of the learning rate; fresh: weight of the new in the average."""
+        self.scale.fill_(scale)
+        self.fresh.fill_(fresh)
+        self._load(batch)
+        if self.graph is not None:
+            self.graph.replay()
+        elif self.device.type != "cuda" or self.team.size > 1 or self.eager_steps < WARM:
+            self._eager()
+        else:
+            self._capture()
+
+    def _load(self, batch: dict[str, Tensor]) -> None:
+        if self.device.type != "cuda":
+            self.batch = batch
+            return
+        if self.batch and all(self.batch[k].shape == v.shape for k, v in batch.items()):
+            for key, value in batch.items():
+                self.batch[key].copy_(value, non_blocking=True)
+            return
+        self.batch = {key: value.clone() for key, value in batch.items()}
+        self.graph, self.eager_steps = None, 0
+
+    def _eager(self) -> None:
+        self.eager_steps += 1
+        if self.device.type != "cuda":
+            self._update()
+            return
+        stream = torch.cuda.Stream()  # as capture will do: autograd remembers streams
+        stream.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(stream):
+            self._update()
+        torch.cuda.current_stream().wait_stream(stream)
+
+    def _capture(self) -> None:
+        graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(graph):
+            self._update()
+        self.graph = graph
+        graph.replay()  # capture only records
+
+    def _update(self) -> None:
+        for _, p in self.subject.module.named_parameters():
+            p.grad = None
+        x, t = self.batch["x"], self.batch["t"]
+        with self.team.same_noise(), self.autocast():
+            out = self.subject.module(x, t)
+        parts = self.objective(x, self.batch.get("x_jnd"), t, out.x_hat.float(), out.bits_y + out.bits_z)
+        loss = parts.loss
+        if self.subject.auxiliary:
+            loss = loss + self.subject.module.auxiliary_loss()
+        loss.backward()
+        with torch.no_grad():
+            self._apply(parts)
+
+    def _apply(self, parts: Any) -> None:
+        grads = [p.grad for p in self.subject.module.parameters() if p.grad is not None]
+        values = torch.stack([parts.loss.detach(), parts.bpp.mean(), psnr(parts.mse), parts.distortion.mean()])
+        self.team.average([*grads, values])
+        norm = torch.nn.utils.get_total_norm([p.grad for p in self.main if p.grad is not None])
+        keep = self._judge(values[0], norm)
+        for grad in grads:
+            grad.nan_to_num_(0.0, 0.0, 0.0)
+        clipped = [p.grad for p in self.main if p.grad is not None]
+        torch._foreach_mul_(clipped, torch.where(keep, self.clip / norm.clamp_min(self.clip), 0.0))
+        kept = keep.float()
+        for optimizer in self.optimizers:
+            optimizer.step(self.scale, kept)
+        self._average(kept)
+        line = torch.cat([values, norm[None], values.new_ones(1)])
+        self.sums += torch.cat([torch.where(keep, line, 0.0), 1 - kept[None]])
+
+    def _judge(self, loss: Tensor, norm: Tensor) -> Tensor:
+        """Whether the step counts: finite, and not far above the usual gradient norm, which follows slowly."""
+        usual, seen = self.usual
+        limit = torch.where(seen < SETTLED, torch.inf, EXPLODED * usual)
+        finite = torch.isfinite(norm) & torch.isfinite(loss)
+        change = (torch.minimum(norm, limit) - usual) * torch.clamp(1 / (seen + 1), min=0.02)
+        self.usual += torch.stack([torch.where(finite, change, 0.0), finite.float()])
+        return finite & (norm <= limit)
+
+    def _average(self, kept: Tensor) -> None:
+        old, new = list(self.average.parameters()), list(self.subject.module.parameters())
+        change = torch._foreach_sub(new, old)
+        torch._foreach_mul_(change, self.fresh * kept)
+        torch._foreach_add_(old, change)
+
+    def autocast(self) -> torch.autocast:
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16)
+
+    def take_sums(self) -> dict[str, float]:
+        """Means since the last call, and how many steps were kept and left out. Waits for the device."""
+        *sums, kept, left_out = self.sums.tolist()
+        self.sums.zero_()
+        means = {name: value / max(kept, 1) for name, value in zip(LOGGED, sums, strict=True)}
+        return means | {"kept": kept, "left_out": left_out}
+
+
+def psnr(mse: Tensor) -> Tensor:
+    """Mean over pictures, in dB, of their 255² MSE."""
+    return (10 * torch.log10(255**2 / mse.clamp_min(1e-4))).mean()

@@ -1,0 +1,93 @@
+"""What is trained: a module that maps (x, t) to pictures and bits, and what the loop has to know about it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from jndcodec.errors import InputError, ModelError
+from jndcodec.train.checkpoint import load_checkpoint
+from jndcodec.train.rates import RateTrade, variable_rate
+from jndcodec.train.settings import NATIVE, Settings, parse_config, parse_metrics
+
+
+@dataclass
+class Subject:
+    """module(x, t, hard) returns `jndcodec.model.vbr.Output`.
+
+    draw_t: rate knobs for a batch of n, float32 (n,). knobs: those that validation looks at. auxiliary: names of
+    parameters that learn by `module.auxiliary_loss()` alone (CompressAI's quantiles).
+    """
+
+    module: nn.Module
+    trade: RateTrade
+    draw_t: Callable[[int, np.random.Generator], np.ndarray]
+    knobs: tuple[float, ...]
+    auxiliary: frozenset[str] = field(default_factory=frozenset)
+
+
+def build_subject(settings: Settings, tiles: Callable[[int, int], Tensor]) -> Subject:
+    """The model of a run, started as asked. tiles(n, size): training crops (n, 3, size, size) for the KLT start."""
+    if not settings.native:
+        from jndcodec.train.zoo import build_zoo_subject
+
+        return build_zoo_subject(settings)
+    trade = variable_rate(parse_metrics(settings.metric), settings.lmbda)
+    return Subject(build_native(settings, tiles), trade, stratified, (0.0, 0.25, 0.5, 0.75, 1.0))
+
+
+def stratified(n: int, rng: np.random.Generator) -> np.ndarray:
+    """One t from each n-th of [0, 1], all moved by the same random amount: every batch sees the whole range."""
+    return ((np.arange(n) + rng.random()) / n).astype(np.float32)
+
+
+def build_native(settings: Settings, tiles: Callable[[int, int], Tensor]) -> nn.Module:
+    """jlc-vbr from a weights file, a checkpoint, or the KLT of the training tiles."""
+    from jndcodec.model.klt import init_klt
+    from jndcodec.model.vbr import JlcVbr, VbrConfig
+
+    overrides = parse_config(settings.config)
+    if settings.init.endswith(".safetensors"):
+        from jndcodec.weights import load_model
+
+        model = load_model(settings.init)
+        if any(getattr(model.config, name, None) != value for name, value in overrides.items()):
+            raise ModelError(f"{settings.init} has another --config: {model.config}")
+        return model
+    try:
+        config = VbrConfig(**overrides)
+    except TypeError:
+        names = ", ".join(VbrConfig.__dataclass_fields__)
+        raise InputError(f"--config {settings.config}: {NATIVE} knows {names}") from None
+    if config.m % 4:
+        raise InputError("--config m must be a multiple of 4")
+    model = JlcVbr(config)
+    if settings.init:
+        load_weights(model, Path(settings.init))
+    elif config.c8 == 192 and config.c16 >= config.m:  # other widths have no room for the KLT
+        init_klt(model, tiles(120, 256))
+    return model
+
+
+def load_weights(model: nn.Module, path: Path) -> None:
+    """The averaged weights of a checkpoint of ours."""
+    try:
+        model.load_state_dict(load_checkpoint(path)["ema"])
+    except (RuntimeError, KeyError) as error:
+        raise ModelError(f"{path}: not a checkpoint of this model and --config: {error}".splitlines()[0]) from None
+
+
+def named_parameters(subject: Subject, auxiliary: bool) -> list[tuple[str, nn.Parameter]]:
+    """The parameters of the main loss, or those of the auxiliary one."""
+    return [(n, p) for n, p in subject.module.named_parameters() if (n in subject.auxiliary) == auxiliary]
+
+
+def set_threads(threads: int | None) -> None:
+    """One thread each unless told: two collapse when anything else runs on the machine."""
+    if threads:
+        torch.set_num_threads(threads)
