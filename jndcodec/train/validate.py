@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from PIL import Image
@@ -14,16 +14,10 @@ from jndcodec.jnd import ssimulacra2_from_jnd
 from jndcodec.metrics.pixel import psnr
 from jndcodec.metrics.ssimulacra2 import score
 from jndcodec.train.step import Step
+from jndcodec.train.tiles import Pair
 
 CALIBRATION_KNOBS = tuple(i / 8 for i in range(9))
 SAMPLES = 3  # reconstructions kept as pictures
-
-
-class Held(NamedTuple):
-    """A held-out picture, (1, 3, H, W) in [0, 1] with sides of multiples of 64, and its JND1 version."""
-
-    x: Tensor
-    x_jnd: Tensor | None
 
 
 class Stopped(Exception):
@@ -32,7 +26,7 @@ class Stopped(Exception):
 
 @torch.no_grad()
 def measure(
-    step: Step, pictures: Sequence[Held], knobs: Sequence[float], stop: Callable[[], bool], samples: Path | None = None
+    step: Step, pictures: Sequence[Pair], knobs: Sequence[float], stop: Callable[[], bool], samples: Path | None = None
 ) -> tuple[float, list[dict[str, float]]]:
     """(mean loss, a point of {t, bpp, psnr, ssimulacra2} per knob) of the averaged weights."""
     total, points = 0.0, []
