@@ -1,0 +1,44 @@
+"""`jndcodec compare`: how far a decoded picture is from its original."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click
+
+from jndcodec.jnd import UNCERTAINTY
+
+
+@click.command(short_help="Compare a picture with its decoded version.", epilog=UNCERTAINTY)
+@click.argument("original", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.argument("decoded", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option("--html", type=click.Path(dir_okay=False, path_type=Path), help="Write a page with the flicker viewer.")
+@click.option("-f", "--force", is_flag=True, help="Overwrite the page if it exists.")
+@click.option("--learned/--classic", "learned", default=None, help="The codec that made it: learned ones are more "
+              "visible at the same score.  [default: learned for .jlc, else classic]")  # fmt: skip
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+def compare(original: Path, decoded: Path, html: Path | None, force: bool, learned: bool | None, as_json: bool) -> None:
+    """Compare ORIGINAL with DECODED: a picture, or a coded file (.jlc, .avif, .jxl, ...), which is decoded first.
+
+    Prints the metrics that are installed and the estimated distance in JND with its interval of one standard
+    deviation. Alpha is left aside.
+    """
+    from jndcodec import decode
+    from jndcodec.evaluate.comparison import as_page, as_text, read_decoded
+    from jndcodec.evaluate.comparison import compare as compare_pictures
+    from jndcodec.evaluate.metrics import choose
+    from jndcodec.images import load_picture
+    from jndcodec.output import check_output, writing
+
+    if html:
+        check_output(html, force)
+    if learned is None:
+        learned = decoded.suffix.lower() == ".jlc"
+    reference = load_picture(original).rgb
+    pixels = read_decoded(decoded, decode)
+    result = compare_pictures(reference, pixels, decoded.name, decoded.stat().st_size, learned, choose(None)[0])
+    click.echo(json.dumps(result.as_json()) if as_json else as_text(result))
+    if html:
+        with writing(html, force) as stream:
+            stream.write(as_page(result, original.name).encode())

@@ -1,0 +1,97 @@
+"""`jndcodec eval`: models against other codecs, with a report."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import click
+
+from jndcodec.jnd import UNCERTAINTY, ssimulacra2_from_jnd
+
+CODECS = "jpeg,webp,avif,jpeg2000"
+
+
+def _names(ctx: click.Context, param: click.Parameter, value: str | None) -> list[str] | None:
+    return None if value is None else [name.strip() for name in value.split(",") if name.strip()]
+
+
+@click.command(
+    short_help="Measure models against other codecs and write a report.",
+    epilog=f"{UNCERTAINTY} One JND is SSIMULACRA2 {ssimulacra2_from_jnd(1, False):g} for classic codecs and "
+    f"{ssimulacra2_from_jnd(1):g} for learned ones.",
+)
+@click.argument("images", nargs=-1, required=True, type=click.Path(exists=True, path_type=Path), metavar="IMAGES...")
+@click.option("--out", "folder", required=True, type=click.Path(file_okay=False, path_type=Path),
+              help="Folder for the results. A run that was broken off goes on from there; nothing is measured "
+              "twice.")  # fmt: skip
+@click.option("--models", callback=_names, metavar="M,...", help="Models by name, or weights files (.safetensors).")
+@click.option("--codecs", callback=_names, default=CODECS, show_default=True, metavar="C,...",
+              help="Of jpeg, webp, avif, jxl, jpeg2000; '' for none. avif:50/70/90 sets the settings, "
+              "for models too (their quality, 0 to 100).")  # fmt: skip
+@click.option("--points", type=click.IntRange(2), help="At most so many settings per codec.  [default: 9 or 10]")
+@click.option("--metrics", callback=_names, metavar="N,...", help="Of ssimulacra2, psnr, ms_ssim, cvvdp, vmaf_neg, "
+              "butteraugli, lpips, dists.  [default: all that are installed]")  # fmt: skip
+@click.option("--anchor", metavar="C", help="Codec that BD-rates are against.  [default: avif, else jpeg]")
+@click.option("--view", "viewed", type=click.IntRange(0), default=2, show_default=True,
+              help="Pictures in the report's viewer, from the first.")  # fmt: skip
+@click.option("--rates", type=click.IntRange(1), default=5, show_default=True, help="Rates per codec in the viewer.")
+@click.option("--jobs", type=click.IntRange(1), default=os.cpu_count, help="Processes.  [default: all cores]")
+@click.option("--device", type=click.Choice(["auto", "cpu", "cuda", "mps"]), default="auto", show_default=True)
+@click.option("--precision", type=click.Choice(["auto", "fp32", "bf16"]), default="auto", show_default=True)
+def eval(
+    images: tuple[Path, ...], folder: Path, models: list[str] | None, codecs: list[str], points: int | None,
+    metrics: list[str] | None, anchor: str | None, viewed: int, rates: int, jobs: int, device: str, precision: str,
+) -> None:  # fmt: skip
+    """Measure models against other codecs on IMAGES (files or folders) with real files and real decodes.
+
+    Writes results.csv, results.json, plots/ (SVG and PNG) and report.html, a page that needs no network and lets you
+    look at the pictures, into the folder of --out.
+    """
+    from jndcodec.errors import InputError
+    from jndcodec.evaluate.codecs import check_unique, classic_coder, model_coder, parse_coder
+    from jndcodec.evaluate.metrics import choose
+    from jndcodec.evaluate.outputs import write_outputs
+    from jndcodec.evaluate.runner import evaluate, find_sources
+    from jndcodec.evaluate.table import print_table
+
+    coders = [parse_coder(spec, lambda name: model_coder(name, device, precision), points) for spec in models or []]
+    coders += [parse_coder(spec, classic_coder, points) for spec in codecs]
+    if not coders:
+        raise InputError("nothing to measure: name --models or --codecs")
+    check_unique(coders)
+    if anchor and anchor not in {coder.name for coder in coders}:
+        raise InputError(f"--anchor {anchor} is not among the codecs: {', '.join(coder.name for coder in coders)}")
+    chosen, skipped = choose(metrics)
+    for name, needs in skipped.items():
+        click.echo(f"not measured: {name} (needs {needs})", err=True)
+    sources = find_sources(images)
+    names = [metric.name for metric in chosen]
+    folder.mkdir(parents=True, exist_ok=True)
+    with _progress() as advance:
+        rows = evaluate(sources, coders, names, folder, jobs, advance("measuring"))
+        tables = write_outputs(
+            folder, sources, coders, rows, names, skipped, anchor, viewed, rates, jobs, advance("report")
+        )
+    for table in tables:
+        print_table(table)
+    click.echo(f"{folder / 'report.html'}")
+
+
+@contextmanager
+def _progress() -> Iterator[Callable[[str], Callable[[int, int], None]]]:
+    """A bar on stderr where that is a terminal; what it gives makes the callback (done, total) of one named stage."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty()) as bar:
+
+        def stage(name: str) -> Callable[[int, int], None]:
+            task = bar.add_task(name, total=None)
+            return lambda done, total: bar.update(task, completed=done, total=total)
+
+        yield stage

@@ -1,0 +1,181 @@
+"""Every picture through every codec at every setting, in parallel, and never twice.
+
+What is done lies in `cache/` of the output folder: the coded file and a JSON with its measurements, named after a hash
+of the pixels, the codec with its version (a model's id) and the setting. A broken run goes on where it stopped; a
+metric that was installed later is measured on the files that are already there.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import multiprocessing
+import os
+import time
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import asdict, dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+
+from jndcodec.errors import InputError, JndcodecError
+from jndcodec.evaluate.codecs import Coder
+from jndcodec.evaluate.metrics import BY_NAME, measure
+from jndcodec.evaluate.results import Row, write_atomically
+
+T = TypeVar("T")
+R = TypeVar("R")
+CACHE_VERSION = 1  # raise it when a row or a metric of ours changes
+
+
+@dataclass(frozen=True)
+class Source:
+    """A picture to evaluate: the name in the results, its file, and the hash of its pixels."""
+
+    name: str
+    path: str
+    width: int
+    height: int
+    pixels: str
+
+
+@dataclass(frozen=True)
+class Task:
+    source: Source
+    coder: Coder
+    setting: float
+    metrics: tuple[str, ...]
+    folder: str
+
+
+def pixel_hash(rgb: np.ndarray) -> str:
+    return hashlib.sha256(repr(rgb.shape).encode() + rgb.tobytes()).hexdigest()
+
+
+@lru_cache(maxsize=1)
+def load_rgb(path: str) -> np.ndarray:
+    """The picture as (H, W, 3) uint8, upright; alpha is left aside."""
+    from jndcodec.images import load_picture
+
+    return load_picture(path).rgb
+
+
+def key_of(task: Task) -> str:
+    parts = [CACHE_VERSION, task.source.pixels, task.coder.name, task.coder.version, float(task.setting)]
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:24]
+
+
+def run_task(task: Task) -> Row:
+    """Encode, decode and measure, or take from the cache what is there."""
+    folder = Path(task.folder)
+    kept, coded = folder / f"{key_of(task)}.json", folder / f"{key_of(task)}{task.coder.suffix}"
+    row = _cached(kept, coded)
+    if row is None:
+        rgb = load_rgb(task.source.path)
+        task.coder.prepare()
+        start = time.perf_counter()
+        data = task.coder.encode(rgb, task.setting)
+        encoded = time.perf_counter()
+        decoded = task.coder.decode(data)
+        done = time.perf_counter()
+        pixels = rgb.shape[0] * rgb.shape[1]
+        row = Row(
+            task.source.name, rgb.shape[1], rgb.shape[0], task.coder.name, task.coder.learned, task.setting,
+            len(data), 8 * len(data) / pixels, encoded - start, done - encoded,
+        )  # fmt: skip
+        write_atomically(coded, data)
+    else:
+        decoded = None
+    wanted = [BY_NAME[name] for name in task.metrics if name not in row.metrics]
+    if wanted:
+        if decoded is None:
+            decoded = task.coder.decode(coded.read_bytes())
+        row.metrics.update(measure(load_rgb(task.source.path), decoded, wanted))
+        write_atomically(kept, json.dumps(asdict(row)))
+    row.picture, row.file = task.source.name, f"{folder.name}/{coded.name}"
+    row.metrics = {name: row.metrics[name] for name in task.metrics}
+    return row
+
+
+def _cached(kept: Path, coded: Path) -> Row | None:
+    if not (kept.exists() and coded.exists()):
+        return None
+    try:
+        return Row(**json.loads(kept.read_text()))
+    except (ValueError, TypeError):  # not ours any more: do it again
+        return None
+
+
+def find_sources(paths: Iterable[str | Path]) -> list[Source]:
+    """The pictures of files and folders (not deeper), each named by its stem, or by its path where stems repeat."""
+    from PIL import Image
+
+    known = Image.registered_extensions()
+    files: list[Path] = []
+    for path in map(Path, paths):
+        inside = sorted(p for p in path.iterdir() if p.suffix.lower() in known) if path.is_dir() else [path]
+        if not inside:
+            raise InputError(f"{path}: no pictures in this folder")
+        files += [file for file in inside if file not in files]
+    stems = [file.stem for file in files]
+    sources = []
+    for file in files:
+        rgb = load_rgb(str(file))
+        name = file.stem if stems.count(file.stem) == 1 else str(file)
+        sources.append(Source(name, str(file), rgb.shape[1], rgb.shape[0], pixel_hash(rgb)))
+    return sources
+
+
+def in_parallel(work: Callable[[T], R], items: list[T], jobs: int) -> Iterator[tuple[int, R]]:
+    """(index, result) as they come, from `jobs` processes of one thread each; one job: in this process.
+
+    The first error stops what has not begun; what is done stays in the cache.
+    """
+    if jobs == 1:
+        yield from ((i, work(item)) for i, item in enumerate(items))
+        return
+    context = multiprocessing.get_context("spawn")  # forking a process with OpenMP threads can hang
+    with ProcessPoolExecutor(min(jobs, max(len(items), 1)), context, _one_thread) as pool:
+        futures = {pool.submit(work, item): i for i, item in enumerate(items)}
+        try:
+            for future in as_completed(futures):
+                yield futures[future], future.result()
+        except BaseException:
+            pool.shutdown(wait=True, cancel_futures=True)
+            raise
+
+
+def _one_thread() -> None:
+    for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+        os.environ[name] = "1"
+
+
+def named_task(task: Task) -> Row:
+    """`run_task`, whose errors say where they happened."""
+    try:
+        return run_task(task)
+    except JndcodecError as error:
+        raise type(error)(f"{task.source.name}, {task.coder.name} at {task.setting:g}: {error}") from error
+
+
+def evaluate(
+    sources: list[Source], coders: list[Coder], metrics: list[str], folder: Path, jobs: int,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> list[Row]:  # fmt: skip
+    """All rows, ordered by codec, setting and picture. progress(done, total) is called after each."""
+    cache = folder / "cache"
+    cache.mkdir(parents=True, exist_ok=True)
+    # Pictures outermost, so that a process decodes each only a few times.
+    tasks = [
+        Task(source, coder, setting, tuple(metrics), str(cache))
+        for source in sources for coder in coders for setting in coder.settings
+    ]  # fmt: skip
+    rows: list[Row | None] = [None] * len(tasks)
+    for done, (index, row) in enumerate(in_parallel(named_task, tasks, jobs), 1):
+        rows[index] = row
+        progress(done, len(tasks))
+    order = {coder.name: i for i, coder in enumerate(coders)}
+    return sorted((row for row in rows if row), key=lambda row: (order[row.codec], row.setting, row.picture))

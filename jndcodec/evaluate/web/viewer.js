@@ -1,0 +1,212 @@
+"use strict";
+// The flicker viewer. Data: a list of pictures, each with its original and, per codec and rate, the decoded pixels.
+(() => {
+  const at = (id) => document.getElementById(id);
+
+  const theme = at("theme");
+  const dark = matchMedia("(prefers-color-scheme: dark)").matches;
+  const setTheme = (isDark) => {
+    document.documentElement.style.colorScheme = isDark ? "dark" : "light";
+    theme.textContent = isDark ? "Light page" : "Dark page";
+    theme.onclick = () => setTheme(!isDark);
+  };
+  setTheme(dark);
+
+  const pictures = JSON.parse(at("viewer-data").textContent);
+  if (!pictures.length) return;
+
+  const stage = at("stage"), canvas = at("canvas");
+  const state = { picture: 0, codec: 0, rate: 0, shown: "original", x: 0.5, y: 0.5 };
+  const bitmaps = new Map(); // data URL -> promise of an image
+  let pair = null; // the loaded images {original, decoded} and, once asked for, {difference}
+  let timer = null;
+
+  const picture = () => pictures[state.picture];
+  const codec = () => picture().codecs[state.codec];
+  const rate = () => codec().rates[state.rate];
+
+  function load(url) {
+    if (!bitmaps.has(url)) {
+      const image = new Image();
+      image.src = url;
+      bitmaps.set(url, image.decode().then(() => image));
+    }
+    return bitmaps.get(url);
+  }
+
+  function options(select, names, chosen) {
+    select.replaceChildren(...names.map((name, i) => new Option(name, i, false, i === chosen)));
+  }
+
+  function kilobytes(bytes) {
+    return bytes < 1000 ? `${bytes} bytes` : `${(bytes / 1000).toFixed(bytes < 100000 ? 2 : 1)} kB`;
+  }
+
+  // Fill the choices, keep the rate near the one before, and load both pictures.
+  async function choose(bpp) {
+    if (bpp !== undefined) {
+      const gaps = codec().rates.map((r) => Math.abs(Math.log(r.bpp / bpp)));
+      state.rate = gaps.indexOf(Math.min(...gaps));
+    }
+    options(at("picture"), pictures.map((p) => p.name), state.picture);
+    options(at("codec"), picture().codecs.map((c) => c.label), state.codec);
+    options(at("rate"), codec().rates.map((r) => `${r.bpp.toFixed(2)} bpp, ${kilobytes(r.bytes)}`), state.rate);
+    const facts = at("facts"), bold = document.createElement("b");
+    bold.textContent = `${rate().bytes.toLocaleString("en")} bytes`;
+    const rest = [`${rate().bpp.toFixed(3)} bpp`, `about ${rate().jnd.toFixed(2)} JND`];
+    rest.push(...rate().metrics.map(([name, value]) => `${name} ${value}`));
+    if (picture().note) rest.push(picture().note);
+    facts.replaceChildren(bold, ` · ${rest.join(" · ")}`);
+    const wanted = rate();
+    const [original, decoded] = await Promise.all([load(picture().original), load(wanted.src)]);
+    if (wanted !== rate()) return; // chosen again meanwhile
+    pair = { original, decoded };
+    stage.dataset.ready = `${state.picture}/${state.codec}/${state.rate}`;
+    draw();
+  }
+
+  function difference() {
+    const gain = Number(at("gain").value);
+    if (pair.difference && pair.gain === gain) return pair.difference;
+    const { width, height } = picture();
+    const pixels = (image) => {
+      const plane = new OffscreenCanvas(width, height).getContext("2d", { willReadFrequently: true });
+      plane.drawImage(image, 0, 0);
+      return plane.getImageData(0, 0, width, height);
+    };
+    const a = pixels(pair.original), b = pixels(pair.decoded);
+    for (let i = 0; i < a.data.length; i++) {
+      if (i % 4 !== 3) a.data[i] = Math.min(255, gain * Math.abs(a.data[i] - b.data[i]));
+    }
+    const made = new OffscreenCanvas(width, height);
+    made.getContext("2d").putImageData(a, 0, 0);
+    pair.difference = made;
+    pair.gain = gain;
+    return made;
+  }
+
+  function draw() {
+    if (!pair) return;
+    const scale = Number(at("zoom").value), ratio = devicePixelRatio || 1;
+    const { width, height } = picture();
+    const room = Math.round(stage.clientWidth * ratio);
+    const tall = Math.round(Math.min(height * scale, Math.max(innerHeight * 0.75, 240) * ratio));
+    stage.style.height = `${tall / ratio}px`;
+    if (canvas.width !== room || canvas.height !== tall) [canvas.width, canvas.height] = [room, tall];
+    const offset = (space, size, centre) =>
+      size * scale <= space
+        ? Math.floor((space - size * scale) / 2)
+        : Math.round(Math.min(0, Math.max(space - size * scale, space / 2 - centre * size * scale)));
+    const pen = canvas.getContext("2d", { alpha: false });
+    pen.imageSmoothingEnabled = false;
+    pen.fillStyle = "#777";
+    pen.fillRect(0, 0, room, tall);
+    const image = state.shown === "difference" ? difference() : pair[state.shown];
+    const left = offset(room, width, state.x), top = offset(tall, height, state.y);
+    pen.drawImage(image, left, top, width * scale, height * scale);
+  }
+
+  function show(what, aloud = true) {
+    state.shown = what;
+    const names = { original: "Original", decoded: codec().label, difference: `Difference × ${at("gain").value}` };
+    for (const name of Object.keys(names)) at(`show-${name}`).setAttribute("aria-pressed", String(name === what));
+    at("badge").textContent = names[what];
+    if (aloud) {
+      const spoken = what === "decoded" ? `${names[what]}, ${kilobytes(rate().bytes)}` : names[what];
+      canvas.setAttribute("aria-label", `${picture().name}: ${spoken}`);
+      at("status").textContent = `Showing: ${spoken}`;
+    }
+    draw();
+  }
+
+  const toggle = (aloud) => show(state.shown === "original" ? "decoded" : "original", aloud);
+
+  function flicker(on) {
+    clearInterval(timer);
+    timer = on ? setInterval(() => toggle(false), 1000 / Number(at("speed").value)) : null;
+    at("flicker").setAttribute("aria-pressed", String(on));
+    at("status").textContent = on ? `Flickering, ${at("speed").value} changes a second` : "Flicker stopped";
+  }
+
+  function zoom(step) {
+    const select = at("zoom");
+    select.selectedIndex = Math.min(select.length - 1, Math.max(0, select.selectedIndex + step));
+    draw();
+  }
+
+  function move(dx, dy) { // in device pixels of the canvas
+    const scale = Number(at("zoom").value);
+    const keep = (centre, delta, size, space) => {
+      const half = Math.min(0.5, space / 2 / (size * scale));
+      return Math.min(1 - half, Math.max(half, centre + delta / (size * scale)));
+    };
+    state.x = keep(state.x, dx, picture().width, canvas.width);
+    state.y = keep(state.y, dy, picture().height, canvas.height);
+    draw();
+  }
+
+  function chooseRate(step) {
+    state.rate = Math.min(codec().rates.length - 1, Math.max(0, state.rate + step));
+    choose().then(() => show(state.shown));
+  }
+
+  function chooseCodec(index) {
+    const bpp = rate().bpp;
+    state.codec = index;
+    choose(bpp).then(() => show(state.shown));
+  }
+
+  at("picture").onchange = (event) => {
+    const bpp = rate().bpp;
+    Object.assign(state, { picture: Number(event.target.value), x: 0.5, y: 0.5 });
+    choose(bpp).then(() => show(state.shown));
+  };
+  at("codec").onchange = (event) => chooseCodec(Number(event.target.value));
+  at("rate").onchange = (event) => chooseRate(Number(event.target.value) - state.rate);
+  for (const what of ["original", "decoded", "difference"]) {
+    at(`show-${what}`).onclick = () => { if (timer) flicker(false); show(what); };
+  }
+  at("flicker").onclick = () => flicker(!timer);
+  at("speed").onchange = () => { if (timer) flicker(true); };
+  at("zoom").onchange = draw;
+  at("gain").onchange = () => show(state.shown);
+
+  const keys = {
+    " ": () => toggle(true),
+    f: () => flicker(!timer),
+    d: () => show(state.shown === "difference" ? "decoded" : "difference"),
+    "+": () => zoom(1), "=": () => zoom(1), "-": () => zoom(-1),
+    "[": () => chooseRate(-1), "]": () => chooseRate(1),
+    c: () => chooseCodec((state.codec + 1) % picture().codecs.length),
+    ArrowLeft: () => move(-64, 0), ArrowRight: () => move(64, 0),
+    ArrowUp: () => move(0, -64), ArrowDown: () => move(0, 64),
+  };
+  stage.addEventListener("keydown", (event) => {
+    const action = keys[event.key.length === 1 ? event.key.toLowerCase() : event.key];
+    if (!action || event.ctrlKey || event.metaKey || event.altKey) return;
+    event.preventDefault();
+    action();
+  });
+
+  let drag = null;
+  stage.addEventListener("pointerdown", (event) => {
+    drag = { x: event.clientX, y: event.clientY, moved: false };
+    stage.setPointerCapture(event.pointerId);
+  });
+  stage.addEventListener("pointermove", (event) => {
+    if (!drag) return;
+    const dx = event.clientX - drag.x, dy = event.clientY - drag.y;
+    if (!drag.moved && Math.hypot(dx, dy) < 5) return;
+    move(-dx * devicePixelRatio, -dy * devicePixelRatio);
+    drag = { x: event.clientX, y: event.clientY, moved: true };
+  });
+  stage.addEventListener("pointerup", () => { if (drag && !drag.moved) toggle(true); drag = null; });
+  stage.addEventListener("pointercancel", () => { drag = null; });
+  addEventListener("resize", draw);
+
+  at("zoom").value = String(Math.min(16, 2 ** Math.round(Math.log2(Math.max(1, devicePixelRatio)))));
+  // begin near one JND
+  const gaps = codec().rates.map((r) => Math.abs(r.jnd - 1));
+  state.rate = gaps.indexOf(Math.min(...gaps));
+  choose().then(() => show("original"));
+})();
