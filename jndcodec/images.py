@@ -16,7 +16,7 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from jndcodec.errors import InputError, JndcodecError, LimitError
-from jndcodec.metadata import EXIF_PREFIX, exif_of, icc_colour_space, reset_xmp_orientation, take_orientation, xmp_of
+from jndcodec.metadata import exif_of, icc_colour_space, image_info, reset_xmp_orientation, take_orientation, xmp_of
 from jndcodec.pixels import Storage, storage, to_eight_bits
 
 MAX_PIXELS = 1 << 28  # default of every max_pixels: 268 megapixels
@@ -82,7 +82,7 @@ def load_picture(
 
 def _load(source: str | Path | bytes | BinaryIO | Image.Image, max_pixels: int | None) -> Picture:
     if isinstance(source, Image.Image):
-        check_size(*source.size, max_pixels)
+        _check_size(*source.size, max_pixels)
         stored = storage(source, b"")
         source.load()
         return _to_picture(source, stored, [])
@@ -102,7 +102,7 @@ def _read(stream: BinaryIO, max_pixels: int | None) -> Picture:
         pillow_limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None  # ours is checked instead
         try:
             image = Image.open(stream)
-            check_size(*image.size, max_pixels)
+            _check_size(*image.size, max_pixels)
             _refuse_preview(image)
             stored = storage(image, head)
             image.load()
@@ -113,8 +113,7 @@ def _read(stream: BinaryIO, max_pixels: int | None) -> Picture:
         return _to_picture(image, stored, list(dict.fromkeys(str(warning.message) for warning in caught)))
 
 
-def check_size(width: int, height: int, max_pixels: int | None) -> None:
-    """Raise LimitError for more than max_pixels (None: no limit), InputError for none at all."""
+def _check_size(width: int, height: int, max_pixels: int | None) -> None:
     if width < 1 or height < 1:
         raise InputError(f"has no pixels ({width}x{height})")
     if max_pixels is not None and width * height > max_pixels:
@@ -193,10 +192,5 @@ def picture_to_image(picture: Picture) -> Image.Image:
         bands.append(Image.fromarray(picture.alpha))
     modes = {1: "L", 2: "LA", 4: "RGBA"}
     image = Image.merge(modes[len(bands)], bands) if bands else Image.fromarray(picture.rgb)
-    if picture.icc:
-        image.info["icc_profile"] = picture.icc
-    if picture.exif:
-        image.info["exif"] = EXIF_PREFIX + picture.exif
-    if picture.xmp:
-        image.info["xmp"] = picture.xmp
+    image.info.update(image_info(picture.icc, picture.exif, picture.xmp))
     return image

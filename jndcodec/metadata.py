@@ -94,3 +94,9 @@ def icc_colour_space(icc: bytes) -> str | None:
     if len(icc) < 128 or icc[36:40] != b"acsp":
         return None
     return icc[16:20].decode("latin-1").strip()
+
+
+def image_info(icc: bytes | None = None, exif: bytes | None = None, xmp: bytes | None = None) -> dict[str, bytes]:
+    """The entries of a Pillow image's `info` that carry these blocks; its EXIF has the JPEG prefix."""
+    blocks = {"icc_profile": icc, "exif": exif and EXIF_PREFIX + exif, "xmp": xmp}
+    return {key: block for key, block in blocks.items() if block}

@@ -9,6 +9,7 @@ Opening reads the header alone; the picture is decoded when its pixels are first
 
 from __future__ import annotations
 
+import warnings
 from typing import Any, BinaryIO
 
 from PIL import Image, ImageFile
@@ -16,7 +17,8 @@ from PIL import Image, ImageFile
 from jndcodec.container import MAGIC, Section, parse
 from jndcodec.errors import FormatError
 from jndcodec.images import load_picture
-from jndcodec.metadata import EXIF_PREFIX
+from jndcodec.metadata import EXIF_PREFIX, image_info
+from jndcodec.sections import unpack_metadata
 
 FORMAT = "JLC"
 _OPTIONS = frozenset(
@@ -34,20 +36,20 @@ class JlcImageFile(ImageFile.ImageFile):
         self._data = self.fp.read()
         try:
             header = parse(self._data)
+            metadata = unpack_metadata(header.sections)
         except FormatError as error:  # what Pillow expects of a plugin that meets a damaged file
             raise SyntaxError(str(error)) from error
         self._size = (header.width, header.height)
         self._mode = ("L" if header.grey else "RGB") + ("A" if Section.ALPHA in header.sections else "")
         self.tile = []
+        self.info = image_info(**metadata)
 
     def load(self) -> Any:
         """Decode, once. Raises what `jndcodec.decode` raises."""
         if self._im is None:
             from jndcodec.codec import decode
 
-            image = decode(self._data)
-            self.im = image.im
-            self.info.update(image.info)
+            self.im = decode(self._data).im
             self._data = b""
         return super().load()
 
@@ -61,6 +63,8 @@ def _save(image: Image.Image, stream: BinaryIO, filename: str | bytes) -> None:
 
     given = image.encoderinfo
     picture = load_picture(image, None)
+    for note in picture.notes:
+        warnings.warn(f"{filename!s}: {note}", stacklevel=4)
     if "icc_profile" in given:
         picture.icc = given["icc_profile"] or None
     if "xmp" in given:

@@ -68,17 +68,12 @@ def _decode(
     options: dict[str, Any],
 ) -> Done:
     """Decode one file. Runs in worker processes too."""
-    from jndcodec.container import parse
-    from jndcodec.images import check_size
+    from jndcodec.codec import decode as decode_bytes
     from jndcodec.saving import write_image
 
     start = time.monotonic()
     data = read_jlc(source)
-    header = parse(data)
-    check_size(header.width, header.height, **limit)  # before torch is imported
-    from jndcodec.codec import decode as decode_bytes
-
-    image = decode_bytes(data, **options)
+    image = decode_bytes(data, **limit, **options)
     stream = BytesIO()
     notes = write_image(image, stream, file_format)
     facts = {
