@@ -1,6 +1,6 @@
 """Pictures to .jlc bytes and back: `Codec` keeps a model warm, `encode` and `decode` are for one picture.
 
-    picture ─ images ─ target (which t) ─ model (symbols) ─ entropy (streams) ─ container ─ bytes
+picture ─ images ─ target (which t) ─ model (symbols) ─ entropy (streams) ─ container ─ bytes
 """
 
 from __future__ import annotations

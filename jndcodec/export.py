@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor, nn
 
 from jndcodec.entropy.scale_network import ScaleNetwork, quantise_log_scale, quantise_network
@@ -43,7 +43,7 @@ def export_weights(
     path = Path(path)
     partial = path.with_name(path.name + ".partial")
     try:
-        save_file(tensors, partial, metadata={METADATA_KEY: json.dumps(about)})
+        partial.write_bytes(save(tensors, metadata={METADATA_KEY: json.dumps(about)}))
         os.replace(partial, path)
     finally:
         partial.unlink(missing_ok=True)

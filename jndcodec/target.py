@@ -124,7 +124,5 @@ def _size(model: Model, rgb: np.ndarray, knob: int, effort: int) -> int:
 
 def _largest(size: Callable[[int], int], budget: float, start: float, trials: int) -> int:
     """Largest knob found within `budget` bytes, -1 if none was: the search mirrored, on a logarithmic scale."""
-    knob = search(
-        lambda mirrored: -math.log(size(T_MAX - mirrored) / budget), 0.0, BYTES_TOLERANCE, 1 - start, trials
-    )
+    knob = search(lambda mirrored: -math.log(size(T_MAX - mirrored) / budget), 0.0, BYTES_TOLERANCE, 1 - start, trials)
     return T_MAX - knob if knob >= 0 else -1

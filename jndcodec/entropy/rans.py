@@ -21,6 +21,8 @@ import numpy as np
 from jndcodec.entropy.tables import Tables
 from jndcodec.errors import DependencyError
 
+MIN_SYMBOLS = 3
+
 
 @functools.cache
 def _ans() -> ModuleType:
@@ -43,9 +45,12 @@ def _ans() -> ModuleType:
 def encode(symbols: np.ndarray, indexes: np.ndarray, tables: Tables) -> bytes:
     """One rANS stream of `symbols` (int, 1-D), each under the table that `indexes` (same shape) names.
 
-    Symbols must lie inside their tables (see `Tables.clamp`).
+    Symbols must lie inside their tables (`Tables.low` and `Tables.high`). The coder's buffer has one word for each
+    symbol, and its state takes two, so that one or two symbols can write before it: zeros under table 1 make up three.
     """
-    return _ans().RansEncoder().encode_with_indexes(symbols.tolist(), indexes.tolist(), *tables.lists)
+    filling = max(0, MIN_SYMBOLS - len(symbols))
+    symbols, indexes = symbols.tolist() + filling * [0], indexes.tolist() + filling * [1]
+    return _ans().RansEncoder().encode_with_indexes(symbols, indexes, *tables.lists)
 
 
 def padded_size(count: int) -> int:

@@ -1,0 +1,141 @@
+"""The same symbols whatever the machine does: threads, precision, libraries. And what happens when they differ."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from jndcodec.codec import Codec
+from jndcodec.container import Section, parse
+from jndcodec.entropy.scale_network import (
+    ACTIVATION_BITS,
+    ACTIVATION_LIMIT,
+    IntegerConv,
+    ScaleNetwork,
+    quantise_network,
+)
+from jndcodec.errors import ModelError, SymbolError
+from jndcodec.model.vbr import JlcVbr
+
+
+@pytest.fixture(scope="module")
+def codec(tiny_weights: Path) -> Codec:
+    return Codec(weights=tiny_weights, device="cpu", precision="fp32")
+
+
+@pytest.fixture(scope="module")
+def data(codec: Codec, photo) -> bytes:
+    return codec.encode(Image.fromarray(photo(150, 210)), quality=70)
+
+
+def indexes_in_int64(network: ScaleNetwork, z: torch.Tensor, t: int) -> np.ndarray:
+    """The scale network again, written in int64 from its definition."""
+    x = z.long() << ACTIVATION_BITS
+    for layer in network.layers:
+        kernel = layer.weight.shape[2]
+        columns = torch.nn.functional.unfold(x.double(), kernel, padding=kernel // 2).long()
+        y = torch.einsum("ok,nkl->nol", layer.weight.flatten(1).long(), columns) + layer.bias.long()[:, None]
+        y = (y + (1 << layer.shift - 1)) >> layer.shift
+        y = y.clamp(0 if layer.relu else -ACTIVATION_LIMIT, ACTIVATION_LIMIT).reshape(1, -1, *x.shape[2:])
+        x = torch.nn.functional.pixel_shuffle(y, 2) if layer.upsample else y
+    anchors, position = network.index_y.long(), t * (len(network.index_y) - 1)
+    left = min(position // 65535, len(anchors) - 2)
+    fraction = position - left * 65535
+    base = (anchors[left] * (65535 - fraction) + anchors[left + 1] * fraction + 32767) // 65535
+    return ((x[0] + base[:, None, None] + 128) >> 8).clamp(0, 63).permute(1, 2, 0).numpy()
+
+
+@pytest.mark.parametrize("t", [0, 1, 12345, 40000, 65535])
+def test_float64_equals_int64_with_any_number_of_threads(codec: Codec, t: int) -> None:
+    network = codec.model.scale_network
+    cz = codec.info.config["cz"]
+    z = torch.round(torch.randn(1, cz, 7, 5, generator=torch.Generator().manual_seed(t)) * 20)
+    expected = indexes_in_int64(network, z, t)
+    assert len(np.unique(expected)) > 5
+    threads = torch.get_num_threads()
+    try:
+        for count in (1, 2):
+            torch.set_num_threads(count)
+            np.testing.assert_array_equal(network.indexes_y(z, t), expected)
+    finally:
+        torch.set_num_threads(threads)
+
+
+def test_extreme_z_stays_exact(codec: Codec) -> None:
+    z = torch.full((1, codec.info.config["cz"], 4, 4), 32767.0)
+    z[:, ::2] *= -1
+    clipped = z.clamp(-(ACTIVATION_LIMIT // 256), ACTIVATION_LIMIT // 256)
+    assert codec.model.scale_network.indexes_y(z, 9).shape == (16, 16, codec.info.config["m"])
+    np.testing.assert_array_equal(
+        codec.model.scale_network.indexes_y(clipped, 9), indexes_in_int64(codec.model.scale_network, clipped, 9)
+    )
+
+
+def test_bound_is_proved_when_the_network_is_made() -> None:
+    model = JlcVbr()
+    layers = quantise_network(model.scale_net)
+    network = ScaleNetwork(layers, torch.zeros(9, 256), torch.zeros(9, 96))
+    assert network.bound < 53
+    worst = max((layer.weight.abs().sum((1, 2, 3)) * ACTIVATION_LIMIT).max() for layer in layers)
+    assert 2.0**network.bound >= worst
+    layers[0].weight.mul_(2.0**25)
+    with pytest.raises(ModelError, match="not exact"):
+        ScaleNetwork(layers, torch.zeros(9, 256), torch.zeros(9, 96))
+
+
+def unpack(codec: Codec, data: bytes):
+    jlc = parse(data)
+    return codec.model.unpack(jlc.sections[Section.Z], jlc.sections[Section.Y], jlc.t, (jlc.height, jlc.width))
+
+
+def test_bf16_and_fp32_files_decode_in_each_other(tiny_weights: Path, codec: Codec, photo) -> None:
+    bf16 = Codec(weights=tiny_weights, device="cpu", precision="bf16")
+    image = Image.fromarray(photo(150, 210))
+    for writer, reader in ((codec, bf16), (bf16, codec)):
+        data = writer.encode(image, quality=70)
+        assert unpack(writer, data).crc() == unpack(reader, data).crc() == parse(data).symbols_crc
+        same = np.asarray(writer.decode(data), int) - np.asarray(reader.decode(data), int)
+        assert np.abs(same).mean() < 1.0
+
+
+def test_threads_and_onednn_do_not_change_symbols(codec: Codec, data: bytes) -> None:
+    expected = np.asarray(codec.decode(data), int)
+    threads = torch.get_num_threads()
+    try:
+        for count in (1, 2):
+            for onednn in (True, False):
+                torch.set_num_threads(count)
+                with torch.backends.mkldnn.flags(enabled=onednn):
+                    assert unpack(codec, data).crc() == parse(data).symbols_crc
+                    assert np.abs(np.asarray(codec.decode(data), int) - expected).max() <= 1
+    finally:
+        torch.set_num_threads(threads)
+
+
+def test_encoder_and_decoder_agree_on_the_picture(codec: Codec, photo) -> None:
+    rgb = photo(130, 70, 3)
+    coded = codec.model.compress(rgb, 40000)
+    decoded = codec.model.decompress(coded.z, coded.y, coded.symbols_crc, 40000, (130, 70))
+    np.testing.assert_array_equal(coded.reconstruct(), decoded)
+
+
+@pytest.mark.parametrize("layer", [0, 2, 4])
+def test_a_perturbed_scale_network_is_caught(tiny_weights: Path, data: bytes, layer: int) -> None:
+    other = Codec(weights=tiny_weights, device="cpu", precision="fp32")
+    perturbed = other.model.scale_network.layers[layer]
+    perturbed.bias.add_(2.0 ** (perturbed.shift + ACTIVATION_BITS))  # by 1.0
+    with pytest.raises(SymbolError, match="probability tables"):
+        other.decode(data)
+
+
+def test_rounding_of_halves_and_negatives_in_the_interpolated_table() -> None:
+    anchors = torch.tensor([[-3.0, 5.0], [-4.0, 6.0]], dtype=torch.float64)
+    layer = IntegerConv(torch.ones(2, 1, 1, 1), torch.zeros(2), 0, upsample=False, relu=False)
+    network = ScaleNetwork([layer], anchors * 256, anchors * 256)
+    assert network.indexes_z(0).tolist() == [0, 5]
+    assert network.indexes_z(65535).tolist() == [0, 6]
+    assert network.indexes_z(32000).tolist() == [0, 5] and network.indexes_z(33000).tolist() == [0, 6]
