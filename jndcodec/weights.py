@@ -143,7 +143,6 @@ def build_model(info: ModelInfo, tensors: dict[str, torch.Tensor]) -> JlcVbr:
     import torch
 
     from jndcodec.entropy.scale_network import dequantised_parameters
-    from jndcodec.model.layers import BlockDct
     from jndcodec.model.vbr import JlcVbr, VbrConfig
 
     try:
@@ -158,7 +157,6 @@ def build_model(info: ModelInfo, tensors: dict[str, torch.Tensor]) -> JlcVbr:
         }
         twin = dequantised_parameters(read_scale_network(tensors), model.scale_net)
         model.load_state_dict(state | {SCALE_NET + key: value for key, value in twin.items()}, assign=True)
-        model.dct = BlockDct()
     except (TypeError, KeyError, RuntimeError, ValueError) as error:
         raise ModelError(f"{info.path}: its tensors do not fit its config: {error}") from error
     return model.eval()

@@ -48,9 +48,11 @@ def encode(symbols: np.ndarray, indexes: np.ndarray, tables: Tables) -> bytes:
     Symbols must lie inside their tables (`Tables.low` and `Tables.high`). The coder's buffer has one word for each
     symbol, and its state takes two, so that one or two symbols can write before it: zeros under table 1 make up three.
     """
+    symbol_list, index_list = symbols.tolist(), indexes.tolist()
     filling = max(0, MIN_SYMBOLS - len(symbols))
-    symbols, indexes = symbols.tolist() + filling * [0], indexes.tolist() + filling * [1]
-    return _ans().RansEncoder().encode_with_indexes(symbols, indexes, *tables.lists)
+    symbol_list += filling * [0]
+    index_list += filling * [1]
+    return _ans().RansEncoder().encode_with_indexes(symbol_list, index_list, *tables.lists)
 
 
 def padded_size(count: int) -> int:

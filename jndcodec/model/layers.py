@@ -38,7 +38,8 @@ class RateGain(nn.Module):
 
     def __init__(self, channels: int, anchors: int, low: float = 0.0, high: float = 0.0) -> None:
         super().__init__()
-        self.log_gain = nn.Parameter(torch.linspace(low, high, anchors)[:, None].repeat(1, channels))
+        start = torch.linspace(low, high, anchors, device="cpu")  # not on "meta", where torch imports sympy for it
+        self.log_gain = nn.Parameter(start[:, None].repeat(1, channels))
 
     def log(self, t: Tensor) -> Tensor:
         segments = self.log_gain.shape[0] - 1
@@ -53,7 +54,7 @@ class RateGain(nn.Module):
 
 def dct_basis() -> Tensor:
     """The 64 orthonormal basis pictures of the 8x8 DCT-II, (64, 1, 8, 8)."""
-    i = torch.arange(8).float()
+    i = torch.arange(8, device="cpu").float()
     d = torch.cos(math.pi * (i[None] + 0.5) * i[:, None] / 8) * math.sqrt(2 / 8)
     d[0] /= math.sqrt(2)
     return torch.einsum("ab,cd->acbd", d, d).reshape(64, 1, 8, 8)

@@ -114,7 +114,8 @@ class JlcVbr(nn.Module):
         )  # fmt: skip
         self.mean_0 = conv(2 * d, m, 1)
         self.context = nn.ModuleList(Context(m, d) for _ in range(STEPS - 1))
-        self.reset_parameters()
+        if not self.mean_0.weight.is_meta:  # a shape-only model has nothing to draw, and torch takes seconds to say so
+            self.reset_parameters()
 
     @torch.no_grad()
     def reset_parameters(self) -> None:
