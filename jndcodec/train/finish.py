@@ -16,19 +16,20 @@ from jndcodec.train.validate import CALIBRATION_KNOBS, calibrate, measure
 
 
 def export_run(trainer: Trainer, name: str, command: str) -> Path:
-    """Write OUT/NAME.safetensors: the best averaged weights, calibrated on the held-out pictures."""
+    """Write the best averaged weights, calibrated on the held-out pictures: OUT/NAME.safetensors, .pth for a zoo model."""
     best = trainer.out / BEST
     checkpoint = load_checkpoint(best if best.exists() else trainer.out / LAST)
     trainer.step.average.load_state_dict(checkpoint["ema"])
     record = training_record(checkpoint, trainer, command)
-    path = trainer.out / f"{name}.safetensors"
     if not trainer.settings.native:
         from jndcodec.train.zoo import export_zoo
 
+        path = trainer.out / f"{name}.pth"
         export_zoo(trainer.step.average, path, trainer.settings, record)
         return path
     from jndcodec.export import export_weights
 
+    path = trainer.out / f"{name}.safetensors"
     if not trainer.held:
         raise ModelError("no held-out pictures to calibrate with: give a folder with test pictures of 64 pixels or more")
     _, points = measure(trainer.step, trainer.held, CALIBRATION_KNOBS, lambda: False)

@@ -49,12 +49,15 @@ class Trainer:
                 raise DataError(f"a batch of {stage.batch} cannot be shared by {self.team.size} processes")
         self.data = open_dataset(settings.roots, settings.needs_jnd)
         self.subject = build_subject(settings, self._tiles)
-        self.subject.module.to(self.device, memory_format=torch.channels_last).train()
+        self.subject.module.to(self.device).train()
+        if settings.native:
+            self.subject.module.to(memory_format=torch.channels_last)
         features = None
         if settings.loss == "fwl":
             from jndcodec.train.features import load_features
 
-            features = load_features(settings.features, settings.feature_weights or None).to(self.device)
+            balanced = settings.variant == "balanced"
+            features = load_features(settings.features, settings.feature_weights or None, normalise=balanced)
         self.objective = Objective(
             self.subject.trade, settings.loss, settings.variant, settings.weight, features
         ).to(self.device)  # fmt: skip

@@ -18,6 +18,7 @@ ZOO_LAMBDA = {
     "mse": (0.0018, 0.0035, 0.0067, 0.0130, 0.0250, 0.0483, 0.0932, 0.1800),
     "ms-ssim": (2.40, 4.58, 8.73, 16.64, 31.73, 60.50, 115.37, 220.00),
 }
+LEVELS = 8  # qualities of the zoo, and rate levels of its variable-rate models
 LEVEL_POWER = 0.45  # a sample's loss is divided by about λ^0.45, so that no rate drowns the others
 
 
@@ -63,14 +64,20 @@ def variable_rate(shares: dict[str, float], lmbda: str) -> RateTrade:
     return trade
 
 
+def zoo_range(shares: dict[str, float], lmbda: str) -> RateTrade:
+    """For the zoo's variable-rate models: from its lowest quality's λ to its highest's."""
+    trade = variable_rate(shares, lmbda)
+    if trade.main in ZOO_LAMBDA and not lmbda:
+        trade.ends[trade.main] = (ZOO_LAMBDA[trade.main][0], ZOO_LAMBDA[trade.main][-1])
+    return trade
+
+
 def fixed_rate(shares: dict[str, float], quality: int, lmbda: str) -> RateTrade:
     """For a model of one rate: the zoo's λ at `quality` (1 to 8), or `lmbda`, one number for the main metric."""
-    if not 1 <= quality <= 8:
-        raise InputError("--quality goes from 1 to 8")
     ends = {}
     for metric in shares:
         low, high = LAMBDA[metric]
-        value = ZOO_LAMBDA[metric][quality - 1] if metric in ZOO_LAMBDA else low * (high / low) ** ((quality - 1) / 7)
+        value = ZOO_LAMBDA[metric][quality - 1] if metric in ZOO_LAMBDA else low * (high / low) ** ((quality - 1) / (LEVELS - 1))
         ends[metric] = (value, value)
     trade = RateTrade(shares, ends)
     if lmbda:
@@ -84,5 +91,5 @@ def _positive(text: str) -> float:
     except ValueError:
         value = 0.0
     if value <= 0:
-        raise InputError(f"--lambda takes LOW:HIGH for jlc-vbr and one number for a zoo model, not {text!r}")
+        raise InputError(f"--lambda takes LOW:HIGH for a model of all rates and one number for one of a single rate, not {text!r}")
     return value
