@@ -31,6 +31,8 @@ SPREAD = 3.6  # standard deviation of SSIMULACRA2 over pictures and codecs at 1 
 CLASSIC = ((0.0, 100.0), (0.12, 90.0), (0.25, 86.4), (0.5, 83.0), (1.0, 78.0), (1.5, 72.7), (2.0, 67.8))
 LEARNED = ((0.0, 100.0), (0.25, 85.4), (0.5, 83.1), (1.0, 80.2), (1.5, 74.3), (2.0, 68.1))
 
+LAST_JND = 2.0  # where the measured points end
+
 # ColorVideoVDP in JOD at one JND, learned codecs or not; on its display standard_fhd, where Kodak pictures at the
 # SSIMULACRA2 of one JND have about these values (on standard_4k they have 9.93)
 CVVDP_ONE_JND = {False: 9.67, True: 9.78}

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from pathlib import Path
 
 import click
 
+from jndcodec.cli.options import weights_option
 from jndcodec.jnd import UNCERTAINTY
 
 
@@ -17,8 +19,12 @@ from jndcodec.jnd import UNCERTAINTY
 @click.option("-f", "--force", is_flag=True, help="Overwrite the page if it exists.")
 @click.option("--learned/--classic", "learned", default=None, help="The codec that made it: learned ones are more "
               "visible at the same score.  [default: learned for .jlc, else classic]")  # fmt: skip
+@weights_option
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
-def compare(original: Path, decoded: Path, html: Path | None, force: bool, learned: bool | None, as_json: bool) -> None:
+def compare(
+    original: Path, decoded: Path, html: Path | None, force: bool, learned: bool | None, weights: Path | None,
+    as_json: bool,
+) -> None:  # fmt: skip
     """Compare ORIGINAL with DECODED: a picture, or a coded file (.jlc, .avif, .jxl, ...), which is decoded first.
 
     Prints the metrics that are installed and the estimated distance in JND with its interval of one standard
@@ -36,7 +42,7 @@ def compare(original: Path, decoded: Path, html: Path | None, force: bool, learn
     if learned is None:
         learned = decoded.suffix.lower() == ".jlc"
     reference = load_picture(original).rgb
-    pixels = read_decoded(decoded, decode)
+    pixels = read_decoded(decoded, partial(decode, weights=weights))
     result = compare_pictures(reference, pixels, decoded.name, decoded.stat().st_size, learned, choose(None)[0])
     click.echo(json.dumps(result.as_json()) if as_json else as_text(result))
     if html:

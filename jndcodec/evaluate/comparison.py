@@ -15,7 +15,7 @@ from jndcodec.evaluate.metrics import BY_NAME, measure
 from jndcodec.evaluate.report import page
 from jndcodec.evaluate.results import Row
 from jndcodec.evaluate.viewer import data_url, facts, picture
-from jndcodec.jnd import UNCERTAINTY, jnd_range
+from jndcodec.jnd import LAST_JND, UNCERTAINTY, jnd_range
 from jndcodec.metrics.external import Metric
 
 
@@ -80,7 +80,8 @@ def as_text(comparison: Comparison) -> str:
         shown = "too small for it" if value is None else f"{value:.{BY_NAME[name].digits}f}"
         lines.append(f"{BY_NAME[name].label:<22}{shown}")
     column = "learned" if row.learned else "classic"
-    lines.append(f"{'JND (estimated)':<22}{row.jnd:.2f}  ({low:.2f} to {high:.2f}, map of {column} codecs)")
+    beyond = ", extrapolated" if row.jnd > LAST_JND else ""
+    lines.append(f"{'JND (estimated)':<22}{row.jnd:.2f}  ({low:.2f} to {high:.2f}, map of {column} codecs{beyond})")
     return "\n".join(lines)
 
 

@@ -96,7 +96,7 @@
     const offset = (space, size, centre) =>
       size * scale <= space
         ? Math.floor((space - size * scale) / 2)
-        : Math.round(Math.min(0, Math.max(space - size * scale, space / 2 - centre * size * scale)));
+        : Math.min(0, Math.max(space - size * scale, Math.floor(space / 2) - Math.round(centre * size * scale)));
     const pen = canvas.getContext("2d", { alpha: false });
     pen.imageSmoothingEnabled = false;
     pen.fillStyle = "#777";

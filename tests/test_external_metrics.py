@@ -1,0 +1,100 @@
+"""Metrics of other packages: identity, order, and what is said when they are missing."""
+
+from __future__ import annotations
+
+import math
+import stat
+from io import BytesIO
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from jndcodec.errors import DependencyError, InputError
+from jndcodec.evaluate.metrics import choose, measure
+from jndcodec.metrics.external import EXTERNAL, Metric, butteraugli
+
+INSTALLED = [m for m in EXTERNAL if m.missing() is None]
+
+
+def jpeg(rgb: np.ndarray, quality: int) -> np.ndarray:
+    stream = BytesIO()
+    Image.fromarray(rgb).save(stream, "JPEG", quality=quality)
+    return np.asarray(Image.open(stream))
+
+
+@pytest.mark.parametrize("metric", INSTALLED or [None], ids=lambda m: m.name if m else "none installed")
+def test_better_files_score_better(metric: Metric | None, photo) -> None:
+    if metric is None:
+        pytest.skip("no external metric is installed")
+    rgb = photo(128, 160)
+    sign = 1 if metric.higher_is_better else -1
+    values = [sign * metric.measure(rgb, jpeg(rgb, quality)) for quality in (10, 40, 90)]
+    values.append(sign * metric.measure(rgb, rgb))
+    assert values == sorted(values) and len(set(values)) == 4
+    assert all(map(math.isfinite, values))
+
+
+@pytest.mark.parametrize(("name", "at_identity"), [("cvvdp", 10), ("lpips", 0)])
+def test_value_of_identity(name: str, at_identity: float, photo) -> None:
+    metric = next(m for m in EXTERNAL if m.name == name)
+    if missing := metric.missing():
+        pytest.skip(missing)
+    assert metric.measure(photo(96, 96), photo(96, 96)) == pytest.approx(at_identity, abs=1e-4)
+
+
+def fake_program(folder: Path, name: str, script: str) -> None:
+    path = folder / name
+    path.write_text(f"#!/bin/sh\n{script}\n")
+    path.chmod(path.stat().st_mode | stat.S_IXUSR)
+
+
+def test_butteraugli_reads_the_norm_of_its_program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, photo) -> None:
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    fake_program(tmp_path, "butteraugli_main", 'test -s "$1" && test -s "$2" && printf "2.5\\n3-norm: 1.25\\n"')
+    assert butteraugli(photo(16, 16), photo(16, 16)) == 1.25
+    fake_program(tmp_path, "butteraugli_main", "echo broken >&2; exit 1")
+    with pytest.raises(DependencyError, match="broken"):
+        butteraugli(photo(16, 16), photo(16, 16))
+
+
+def test_dists_with_vgg_from_the_cache(monkeypatch: pytest.MonkeyPatch, photo) -> None:
+    """With random VGG-16 weights in place of those that need a network: the call itself, identity and order."""
+    pytest.importorskip("DISTS_pytorch")
+    models = pytest.importorskip("torchvision").models
+    from types import SimpleNamespace
+
+    import torch
+
+    from jndcodec.metrics import external
+
+    torch.manual_seed(0)
+    features = models.vgg.make_layers(models.vgg.cfgs["D"])
+    monkeypatch.setattr(models, "vgg16", lambda **_: SimpleNamespace(features=features))
+    external._dists_metric.cache_clear()
+    rgb = photo(64, 64)
+    assert external.dists(rgb, rgb) == pytest.approx(0, abs=1e-5) < external.dists(rgb, jpeg(rgb, 10))
+    external._dists_metric.cache_clear()
+
+
+def test_missing_ones_are_named_with_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "/nowhere")
+    _, skipped = choose(None)
+    assert "butteraugli_main" in skipped["butteraugli"]
+    with pytest.raises(InputError, match="butteraugli_main"):
+        choose(["butteraugli"])
+
+
+def test_always_there_and_in_order() -> None:
+    chosen, skipped = choose(None)
+    assert [m.name for m in chosen][:3] == ["ssimulacra2", "psnr", "ms_ssim"]
+    assert {m.name for m in chosen} | set(skipped) >= {m.name for m in EXTERNAL}
+    assert [m.name for m in choose(["psnr"])[0]] == ["ssimulacra2", "psnr"]
+
+
+def test_small_pictures_and_different_sizes(photo) -> None:
+    values = measure(photo(24, 40), photo(24, 40, seed=1), choose(["psnr", "ms_ssim"])[0])
+    assert values["ms_ssim"] is None and 5 < values["psnr"] < 30
+    with pytest.raises(InputError, match="40x24 and 40x32"):
+        measure(photo(24, 40), photo(32, 40), [])
