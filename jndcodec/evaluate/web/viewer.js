@@ -89,9 +89,9 @@
     if (!pair) return;
     const scale = Number(at("zoom").value), ratio = devicePixelRatio || 1;
     const { width, height } = picture();
-    const room = Math.round(stage.clientWidth * ratio);
     const tall = Math.round(Math.min(height * scale, Math.max(innerHeight * 0.75, 240) * ratio));
     stage.style.height = `${tall / ratio}px`;
+    const room = Math.round(stage.clientWidth * ratio); // after the height, which may bring a scroll bar
     if (canvas.width !== room || canvas.height !== tall) [canvas.width, canvas.height] = [room, tall];
     const offset = (space, size, centre) =>
       size * scale <= space
