@@ -21,7 +21,7 @@ from jndcodec.images import MAX_PIXELS, Picture, load_picture, picture_to_image
 from jndcodec.model.interface import Model
 from jndcodec.model.native import STRIDE_Z, NativeModel
 from jndcodec.sections import pack_extras, unpack_alpha, unpack_metadata
-from jndcodec.weights import ModelInfo, find_by_id, find_by_name, read_info
+from jndcodec.weights import ModelInfo, find_by_id, find_by_name, is_foreign, read_info
 
 Source = str | Path | bytes | BinaryIO | Image.Image | Picture
 DEFAULT_EFFORT = 3
@@ -39,13 +39,20 @@ class Codec:
         precision: str = "auto",
         threads: int | None = None,
     ) -> None:
-        """model: a name of `jndcodec models` (default: the first); weights: a file instead. device: auto, cpu, cuda
-        or mps; precision: auto, fp32 or bf16 of the transforms, which any file decodes in. ModelError if missing."""
+        """model: a name of `jndcodec models` (default: the first); weights: a file instead, of ours or a CompressAI
+        checkpoint (jndcodec.model.zoo). device: auto, cpu, cuda or mps; precision: auto, fp32 or bf16 of the
+        transforms, which any file decodes in. ModelError if missing."""
         if threads:
             torch.set_num_threads(threads)
-        info = read_info(weights) if weights else find_by_name(model)
-        self.model: Model = NativeModel(info, device, precision)
-        self.info: ModelInfo = info
+        if weights and is_foreign(weights):
+            from jndcodec.model.zoo import ZooModel
+
+            zoo = ZooModel(weights, device)
+            self.model: Model = zoo
+            self.info: ModelInfo = zoo.info
+        else:
+            self.info = read_info(weights) if weights else find_by_name(model)
+            self.model = NativeModel(self.info, device, precision)
 
     @property
     def name(self) -> str:

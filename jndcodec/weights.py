@@ -86,6 +86,20 @@ def read_info(path: str | Path) -> ModelInfo:
         raise ModelError(f"{path}: not a weights file of jndcodec") from error
 
 
+def is_foreign(path: str | Path) -> bool:
+    """Whether a file holds tensors, but not ours: a torch checkpoint, or safetensors without our metadata."""
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with open(path, "rb") as file:
+            if file.read(2) in (b"PK", b"\x80\x02"):  # zip, or the pickle that torch wrote before
+                return True
+        with safe_open(path, "np") as tensors:
+            return METADATA_KEY not in (tensors.metadata() or {})
+    except (OSError, SafetensorError):
+        return False
+
+
 @functools.cache
 def available_models() -> list[ModelInfo]:
     """The models in the package, the default one first."""

@@ -48,7 +48,7 @@ def read_facts(data: bytes) -> dict[str, Any]:
         "alpha": Section.ALPHA in jlc.sections,
         "bytes": len(data),
         "bpp": 8 * len(data) / (jlc.width * jlc.height),
-        "quality": jlc.t / 655.35,
+        "quality": jlc.t / 655.35 if jlc.exact else None,  # zoo models have one rate
         "t": jlc.t,
         "model_id": jlc.model_id.hex(),
         "model": model.name if model else None,
@@ -74,7 +74,7 @@ def _table(facts: dict[str, Any]) -> str:
     rows = {
         "picture": f"{facts['width']} x {facts['height']}, {channels}",
         "size": f"{facts['bytes']} bytes ({kilobytes(facts['bytes'])}), {facts['bpp']:.3f} bits per pixel",
-        "quality": f"{facts['quality']:.1f} of 100 (t = {facts['t']} of 65535)",
+        "quality": f"{facts['quality']:.1f} of 100 (t = {facts['t']} of 65535)" if exact else "the one of its model",
         "model": f"{facts['model']}, installed" if facts["installed"] else "not installed: decode with --weights FILE",
         "model id": facts["model_id"],
         "entropy": "exact: same symbols on every machine" if exact else "float: decode it where it was made",
