@@ -26,22 +26,13 @@ file, a line each; a file that failed has the keys `input`, `error` and `exit_co
 
 
 def help_of(name: str | None) -> str:
-    command: click.Command = cli
-    parent = click.Context(cli, info_name="jndcodec", terminal_width=100, max_content_width=100)
+    settings = {"terminal_width": 100, "max_content_width": 100, "help_option_names": ["-h", "--help"]}
+    parent = click.Context(cli, info_name="jndcodec", **settings)
     if name is None:
         return cli.get_help(parent)
-    found = cli.get_command(parent, name)
-    assert found is not None
-    command = found
-    context = click.Context(
-        command,
-        info_name=name,
-        parent=parent,
-        terminal_width=100,
-        max_content_width=100,
-        help_option_names=["-h", "--help"],
-    )
-    return command.get_help(context)
+    command = cli.get_command(parent, name)
+    assert command is not None
+    return command.get_help(click.Context(command, info_name=name, parent=parent, **settings))
 
 
 def exit_codes() -> str:

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import multiprocessing
-import signal
+import functools
 import sys
-from collections import deque
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
-from contextlib import closing, contextmanager
+from collections.abc import Callable, Sequence
+from contextlib import closing
 from typing import Any
 
 import click
@@ -19,8 +15,9 @@ from jndcodec.cli.progress import Progress
 from jndcodec.cli.report import Done, report, report_error
 from jndcodec.errors import JndcodecError
 from jndcodec.output import check_output, writing
+from jndcodec.workers import map_in_order, stoppable
 
-Work = Callable[..., Done]  # (source, progress: Callable[[float], None] | None)
+Work = Callable[..., Done]  # (source, progress=None): a function of a module or a partial of one, for other processes
 
 
 def run(
@@ -47,96 +44,34 @@ def run(
         raise click.UsageError("Standard output is a terminal: give -o FILE, or send it to a file or program.")
     first: JndcodecError | None = None
     processes = min(processes, len(tasks))
-    with (
-        _stoppable(),
-        Progress(len(tasks)) as progress,
-        closing(_results(tasks, work, force, processes, progress)) as results,
-    ):
-        for task, result in results:
-            try:
-                done = result()
-                with writing(task.target, force) as stream:
-                    stream.write(done.data)
-                report(task, done, describe, as_json)
-            except JndcodecError as error:
-                first = first or error
-                report_error(task.source, error, as_json, also=task.target)
-                if isinstance(error, fatal):
-                    break
-            except BrokenProcessPool as error:
-                raise JndcodecError("a worker process died, likely for lack of memory: lower --jobs") from error
-            progress.next()
+    with stoppable(), Progress(len(tasks)) as progress:
+        if processes == 1:  # a bar within the file makes no sense with several at the same time
+            work = functools.partial(work, progress=progress.part)
+        attempt = functools.partial(_attempt, work, force)
+        with closing(map_in_order(attempt, tasks, processes)) as results:
+            for task, result in results:
+                try:
+                    if isinstance(result, JndcodecError):
+                        raise result
+                    with writing(task.target, force) as stream:
+                        stream.write(result.data)
+                    report(task, result, describe, as_json)
+                except JndcodecError as error:
+                    first = first or error
+                    report_error(task.source, error, as_json, also=task.target)
+                    if isinstance(error, fatal):
+                        break
+                progress.next()
     if first:
         sys.exit(first.exit_code)
 
 
-def _results(
-    tasks: Sequence[Task], work: Work, force: bool, processes: int, progress: Progress
-) -> Iterator[tuple[Task, Callable[[], Done]]]:
-    """Each task, in order, with a call that gives its result or raises its error."""
-
-    def check(task: Task) -> None:
+def _attempt(work: Work, force: bool, task: Task) -> Done | JndcodecError:
+    """Runs in worker processes too: the error is a result, so that the other files go on."""
+    try:
         if task.error:
             raise task.error
-        check_output(task.target, force)
-
-    if processes <= 1:
-        for task in tasks:
-
-            def result(task: Task = task) -> Done:
-                check(task)
-                return work(task.source, progress=progress.part)
-
-            yield task, result
-        return
-
-    def submit(task: Task) -> Callable[[], Done]:
-        try:
-            check(task)
-        except JndcodecError as error:
-            failed: Future[Done] = Future()
-            failed.set_exception(error)
-            return failed.result
-        return pool.submit(work, task.source, progress=None).result
-
-    with _pool(processes) as pool:
-        pending: deque[tuple[Task, Callable[[], Done]]] = deque()
-        for task in tasks:
-            pending.append((task, submit(task)))
-            if len(pending) >= 2 * processes:  # enough to keep all busy; more would hoard results in memory
-                yield pending.popleft()
-        yield from pending
-
-
-@contextmanager
-def _pool(processes: int) -> Iterator[ProcessPoolExecutor]:
-    """Worker processes that end at once when the block is left by an exception: they have nothing on disk to clean."""
-    context = multiprocessing.get_context("spawn")  # forked copies of torch's threads hang
-    pool = ProcessPoolExecutor(processes, context, initializer=_default_interrupt)
-    try:
-        yield pool
-        pool.shutdown()
-    except BaseException:
-        for child in multiprocessing.active_children():
-            child.terminate()
-        pool.shutdown(wait=False, cancel_futures=True)
-        raise
-
-
-def _default_interrupt() -> None:
-    """In a worker: Ctrl-C ends it silently; the main process reports."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
-
-
-@contextmanager
-def _stoppable() -> Iterator[None]:
-    """While the block runs, SIGTERM unwinds the program as Ctrl-C does, so that temporary files are removed."""
-
-    def stop(number: int, _: object) -> None:
-        sys.exit(128 + number)
-
-    before = signal.signal(signal.SIGTERM, stop)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
+        check_output(task.target, force)  # before the work, and again when it is written
+        return work(task.source)
+    except JndcodecError as error:
+        return error

@@ -62,7 +62,7 @@ def decode(
 def _decode(
     source: str,
     *,
-    progress: Callable[[float], None] | None,
+    progress: Callable[[float], None] | None = None,
     file_format: str,
     limit: dict[str, int],
     options: dict[str, Any],
