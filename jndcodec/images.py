@@ -16,7 +16,15 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from jndcodec.errors import InputError, JndcodecError, LimitError
-from jndcodec.metadata import exif_of, icc_colour_space, image_info, reset_xmp_orientation, take_orientation, xmp_of
+from jndcodec.metadata import (
+    exif_of,
+    icc_colour_space,
+    image_info,
+    other_colours,
+    reset_xmp_orientation,
+    take_orientation,
+    xmp_of,
+)
 from jndcodec.pixels import Storage, storage, to_eight_bits
 
 MAX_PIXELS = 1 << 28  # default of every max_pixels: 268 megapixels
@@ -110,7 +118,12 @@ def _read(stream: BinaryIO, max_pixels: int | None) -> Picture:
             raise InputError(_unknown(head)) from None
         finally:
             Image.MAX_IMAGE_PIXELS = pillow_limit
-        return _to_picture(image, stored, list(dict.fromkeys(str(warning.message) for warning in caught)))
+        notes = list(dict.fromkeys(str(warning.message) for warning in caught))
+        if not image.info.get("icc_profile") and (colours := other_colours(image.format, head)):
+            notes.append(
+                f"its wide-gamut or HDR colours (H.273 code {colours}) are taken for sRGB: they will look dull"
+            )
+        return _to_picture(image, stored, notes)
 
 
 def _check_size(width: int, height: int, max_pixels: int | None) -> None:
@@ -168,7 +181,7 @@ def _to_picture(image: Image.Image, stored: Storage, notes: list[str]) -> Pictur
     if grey:
         rgb = np.repeat(np.asarray(converted.getchannel("L"))[..., None], 3, axis=2)
     else:
-        rgb = np.array(converted.convert("RGB"))
+        rgb = np.array(converted if converted.mode == "RGB" else converted.convert("RGB"))
     return Picture(rgb, grey, alpha, icc, exif, xmp, notes)
 
 

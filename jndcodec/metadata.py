@@ -96,6 +96,23 @@ def icc_colour_space(icc: bytes) -> str | None:
     return icc[16:20].decode("latin-1").strip()
 
 
+def other_colours(file_format: str | None, head: bytes) -> str | None:
+    """Wide-gamut or HDR colours that a PNG (cICP) or AVIF (nclx) names by code points instead of a profile.
+
+    As "primaries/transfer" (ITU-T H.273); None where they are those of sRGB or BT.709, or are not named. head: the
+    first bytes of the file.
+    """
+    if file_format == "PNG" and (start := head.find(b"cICP")) >= 0:
+        values = head[start + 4 : start + 6]
+    elif file_format == "AVIF" and (start := head.find(b"colrnclx")) >= 0:
+        values = head[start + 9 : start + 12 : 2]  # low bytes of two 16-bit values
+    else:
+        return None
+    if len(values) < 2 or (values[0] in (1, 2) and values[1] in (1, 2, 6, 13)):  # 2: unspecified
+        return None
+    return f"{values[0]}/{values[1]}"
+
+
 def image_info(icc: bytes | None = None, exif: bytes | None = None, xmp: bytes | None = None) -> dict[str, bytes]:
     """The entries of a Pillow image's `info` that carry these blocks; its EXIF has the JPEG prefix."""
     blocks = {"icc_profile": icc, "exif": exif and EXIF_PREFIX + exif, "xmp": xmp}

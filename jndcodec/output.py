@@ -28,7 +28,7 @@ def check_output(path: str | Path, force: bool) -> None:
     path = Path(path)
     if path.is_dir():
         raise OutputError(f"{path}: is a folder; name a file in it")
-    if path.exists() and not force and not _is_device(path):
+    if path.exists() and not force and not is_device(path):
         raise OutputError(f"{path}: exists already; overwrite it with --force, or choose another name with -o")
 
 
@@ -48,7 +48,7 @@ def writing(path: str | Path, force: bool = False) -> Iterator[BinaryIO]:
             yield buffer
             sys.stdout.buffer.write(buffer.getbuffer())
             sys.stdout.buffer.flush()
-        elif _is_device(Path(path)):
+        elif is_device(Path(path)):
             buffer = BytesIO()
             yield buffer
             with open(path, "wb", buffering=0) as stream:
@@ -85,7 +85,7 @@ def _mode(path: Path) -> int:
     return 0o666 & ~mask
 
 
-def _is_device(path: Path) -> bool:
+def is_device(path: Path) -> bool:
     """/dev/stdout, /dev/null, a named pipe: there is nothing to rename onto."""
     return path.exists() and not path.is_file() and not path.is_dir()
 

@@ -17,7 +17,7 @@ _LOSSLESS = {"L": "L", "LA": "LA", "La": "LA", "RGB": "RGB", "RGBA": "RGBA", "RG
 
 @dataclass(frozen=True)
 class Storage:
-    """How a file stores its samples: bits per channel, and whether they are grey although Pillow gives RGBA."""
+    """How a file stores its samples: bits per channel, whether they are grey although Pillow gives RGBA."""
 
     bits: int = 8
     grey: bool = False
@@ -42,7 +42,8 @@ def to_eight_bits(image: Image.Image, stored: Storage, notes: list[str]) -> Imag
         return image.convert("LA")
     if mode in _LOSSLESS:
         target = _LOSSLESS[mode]
-        return image.convert({"L": "LA", "RGB": "RGBA"}.get(target, target) if clear else target)
+        target = {"L": "LA", "RGB": "RGBA"}.get(target, target) if clear else target
+        return image if target == mode else image.convert(target)  # converting to its own mode would copy it
     if mode == "P":
         return image.convert("RGBA" if clear else "RGB")
     if mode == "CMYK":

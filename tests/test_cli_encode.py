@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -101,6 +103,16 @@ def test_pipes_carry_nothing_but_the_file(picture: Path, tiny_weights: Path) -> 
     assert result.exit_code == 0 and result.stdout_bytes == jndcodec.encode(picture, weights=tiny_weights)
     assert "bpp" in result.stderr
     assert run("encode", picture, "-o", "-", "--weights", tiny_weights).stdout_bytes == result.stdout_bytes
+
+
+def test_named_pipes_are_read_once(picture: Path, tmp_path: Path, tiny_weights: Path) -> None:
+    data = picture.read_bytes()
+    os.mkfifo(tmp_path / "fifo")
+    writer = threading.Thread(target=(tmp_path / "fifo").write_bytes, args=(data,))
+    writer.start()
+    result = run("encode", tmp_path / "fifo", "-o", tmp_path / "a.jlc", "--json", "--weights", tiny_weights)
+    writer.join()
+    assert result.exit_code == 0 and json.loads(result.stdout)["input_bytes"] == len(data)
 
 
 def test_notes_are_said(tmp_path: Path, tiny_weights: Path) -> None:

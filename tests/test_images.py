@@ -257,6 +257,19 @@ def test_png_gamma_is_said() -> None:
     assert any("gamma" in note for note in linear.notes) and not any("gamma" in note for note in usual.notes)
 
 
+def test_hdr_and_wide_gamut_are_said() -> None:
+    samples = np.zeros((2, 2, 3))
+    for values, said in ((b"\x09\x10\0\1", True), (b"\x0c\x0d\0\1", True), (b"\1\x0d\0\1", False)):
+        assert (
+            any("9/16" in note or "12/13" in note for note in load_picture(png(samples, 2, (b"cICP", values))).notes)
+            == said
+        )
+    avif = saved(Image.new("RGB", (16, 16)), "AVIF")
+    assert load_picture(avif).notes == []
+    at = avif.index(b"colrnclx") + 8
+    assert "9/16" in load_picture(avif[:at] + b"\0\x09\0\x10" + avif[at + 4 :]).notes[0]
+
+
 @pytest.mark.parametrize("file_format", ["GIF", "WEBP", "PNG", "TIFF", "AVIF"])
 def test_animations_give_their_first_frame_and_say_so(file_format: str) -> None:
     frames = [Image.new("RGB", (16, 16), colour) for colour in ("red", "green", "blue")]

@@ -103,9 +103,14 @@ def _encode(
     """Encode one file. Runs in worker processes too."""
     from jndcodec.container import MAGIC, parse
     from jndcodec.images import load_picture
+    from jndcodec.output import is_device
 
     start = time.monotonic()
-    data: str | bytes = sys.stdin.buffer.read() if source == PIPE else source
+    data: str | bytes = source
+    if source == PIPE:
+        data = sys.stdin.buffer.read()
+    elif is_device(Path(source)):  # a named pipe, or the shell's <(command): can be read once
+        data = Path(source).read_bytes()
     name = "standard input" if source == PIPE else source
     if _starts_with(data, MAGIC):
         raise InputError(f"{name}: is a .jlc file already; `jndcodec decode` makes a picture of it")
