@@ -19,6 +19,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageOps, features
 
+from jndcodec.cli.paths import PICTURE_SUFFIXES
 from jndcodec.errors import DataError, DependencyError
 from jndcodec.images import load_picture
 from jndcodec.train.tiles import TileSet
@@ -118,19 +119,12 @@ def _listing(names: list[str]) -> str:
     return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
 
 
-def picture_suffixes() -> frozenset[str]:
-    """Suffixes, with the dot, of formats that Pillow reads; AVIF is among them also where this Pillow cannot."""
-    known = Image.registered_extensions()
-    return frozenset(suffix for suffix, form in known.items() if form in Image.OPEN) | {".avif"}
-
-
 def _pictures(folder: Path) -> list[Path]:
     """Pictures in a folder and below, sorted; hidden files and other kinds of files are passed over."""
-    suffixes = picture_suffixes()
     paths = [
         path
         for path in sorted(folder.rglob("*"))
-        if path.suffix.lower() in suffixes
+        if path.suffix.lower() in PICTURE_SUFFIXES
         and not any(part.startswith(".") for part in path.relative_to(folder).parts)
         and path.is_file()
     ]

@@ -1,0 +1,76 @@
+"""Worker processes for work on many files, which stop at once and leave nothing behind."""
+
+from __future__ import annotations
+
+import multiprocessing
+import signal
+import sys
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from typing import TypeVar
+
+from jndcodec.errors import JndcodecError
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+def map_in_order(work: Callable[[Item], Result], items: Iterable[Item], jobs: int) -> Iterator[tuple[Item, Result]]:
+    """Each item with work(item), in the order of the items, worked on by `jobs` processes (1: by this one).
+
+    `work` is a function of a module or a `functools.partial` of one. At most a few results wait in memory. Leaving the
+    loop by an exception ends the workers at once. Raises JndcodecError if one dies.
+    """
+    if jobs <= 1:
+        for item in items:
+            yield item, work(item)
+        return
+    try:
+        with worker_pool(jobs) as pool:
+            pending: deque[tuple[Item, Future[Result]]] = deque()
+            for item in items:
+                pending.append((item, pool.submit(work, item)))
+                if len(pending) >= 2 * jobs:  # enough to keep all busy
+                    first, future = pending.popleft()
+                    yield first, future.result()
+            for item, future in pending:
+                yield item, future.result()
+    except BrokenProcessPool as error:
+        raise JndcodecError("a worker process died, likely for lack of memory: lower --jobs") from error
+
+
+@contextmanager
+def worker_pool(jobs: int) -> Iterator[ProcessPoolExecutor]:
+    """Worker processes that end at once when the block is left by an exception."""
+    context = multiprocessing.get_context("spawn")  # forked copies of torch's threads hang
+    pool = ProcessPoolExecutor(jobs, context, initializer=_default_interrupt)
+    try:
+        yield pool
+        pool.shutdown()
+    except BaseException:
+        for child in multiprocessing.active_children():
+            child.terminate()
+        pool.shutdown(wait=False, cancel_futures=True)
+        raise
+
+
+def _default_interrupt() -> None:
+    """In a worker: Ctrl-C ends it silently; the main process reports."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
+@contextmanager
+def stoppable() -> Iterator[None]:
+    """While the block runs, SIGTERM unwinds the program as Ctrl-C does, so that temporary files are removed."""
+
+    def stop(number: int, _: object) -> None:
+        sys.exit(128 + number)
+
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
