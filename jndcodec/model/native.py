@@ -15,6 +15,8 @@ import torch
 from torch import Tensor
 
 from jndcodec.device import choose_device, choose_dtype
+from jndcodec.effort import level_of
+from jndcodec.effort.dead_zone import Quantise, calibrated_dead_zones, quantiser
 from jndcodec.entropy.scale_network import T_MAX
 from jndcodec.entropy.symbols import Symbols
 from jndcodec.entropy.tables import Tables
@@ -28,12 +30,6 @@ WINDOW = 128  # elements of y on a side of what the transforms read at once: 204
 STRIP = 32768  # elements of y per channel in what the hyper transforms and the context read at once
 CELL = STRIDE_Z // STRIDE_Y
 H_A_HALO, H_S_HALO = 2, 1  # receptive fields of h_a and h_s beyond an element of z, in elements of z
-Quantise = Callable[[Tensor, Tensor], Tensor]  # (residual, index) -> symbols, both float32 and uint8 of one shape
-
-
-def round_plainly(residual: Tensor, index: Tensor) -> Tensor:
-    """Nearest integer."""
-    return torch.round(residual)
 
 
 class NativeModel:
@@ -54,6 +50,7 @@ class NativeModel:
         self.tables = Tables(*(tensors[f"tables.{part}"].numpy() for part in ("cdf", "size", "offset")))
         self.low = torch.from_numpy(self.tables.low).to(self.device, torch.float32)
         self.high = torch.from_numpy(self.tables.high).to(self.device, torch.float32)
+        self.dead_zone = torch.from_numpy(calibrated_dead_zones(info.calibration, self.tables)).to(self.device)
         config = self.float_model.config
         self.g_a_halo = math.ceil((2 * config.n8 + 2) / 2) + 2 * config.n16  # in elements of y
         self.g_s_halo = math.ceil((2 * config.n8 + 1) / 2) + 2 * config.n16
@@ -61,9 +58,10 @@ class NativeModel:
     # -- the two directions (jndcodec.model.interface)
 
     def compress(self, rgb: np.ndarray, t: int, effort: int = 1) -> Compressed:
+        level = level_of(effort)
         size = rgb.shape[:2]
         y = self.analyse(rgb, t)
-        symbols, y_hat = self.quantise(y, self.hyper_analyse(y, t), t, size)
+        symbols, y_hat = self.quantise(y, self.hyper_analyse(y, t), t, size, quantiser(self.dead_zone, level.dead_zone))
         return Compressed(*symbols.pack(self.tables), symbols.crc(), lambda: self.synthesise(y_hat, t, size))
 
     def decompress(self, z: bytes, y: bytes, symbols_crc: int, t: int, size: tuple[int, int]) -> np.ndarray:
@@ -121,7 +119,7 @@ class NativeModel:
 
     @torch.inference_mode()
     def quantise(
-        self, y: Tensor, z: Tensor, t: int, size: tuple[int, int], quantise: Quantise = round_plainly
+        self, y: Tensor, z: Tensor, t: int, size: tuple[int, int], quantise: Quantise
     ) -> tuple[Symbols, Tensor]:
         """Round z and y (floats of `analyse` and `hyper_analyse`, or better ones) to symbols: (symbols, y_hat)."""
         index_z = torch.from_numpy(self.scale_network.indexes_z(t).astype(np.int64))[None, :, None, None]
