@@ -15,6 +15,7 @@ from typing import BinaryIO
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
+from jndcodec.container import MAGIC
 from jndcodec.errors import InputError, JndcodecError, LimitError
 from jndcodec.metadata import (
     exif_of,
@@ -143,6 +144,8 @@ def _refuse_preview(image: Image.Image) -> None:
 
 def _unknown(head: bytes) -> str:
     """What to do about a file that Pillow does not know."""
+    if head.startswith(MAGIC):
+        return "is a .jlc file already; `jndcodec decode` makes a picture of it"
     if head[4:8] == b"ftyp" and head[8:12] in (b"heic", b"heix", b"hevc", b"mif1", b"msf1"):
         return "is HEIC, which is not read: convert it to PNG or JPEG first"
     if head[:2] == b"\xff\x0a" or head[4:8] == b"JXL ":

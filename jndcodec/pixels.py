@@ -32,7 +32,7 @@ def to_eight_bits(image: Image.Image, stored: Storage, notes: list[str]) -> Imag
     mode = image.mode
     clear = image.has_transparency_data  # an alpha channel, a palette with alpha, or one transparent colour
     if mode.startswith("I;16") or (mode == "I" and image.format in ("PNG", "PPM")):
-        return _from_sixteen_bits(image, stored.bits, notes)
+        return _from_sixteen_bits(image, stored.bits if stored.bits > 8 else 16, notes)
     if stored.bits > 8:
         notes.append(f"{stored.bits} bits per channel reduced to 8")
     if mode == "1":
@@ -59,9 +59,8 @@ def to_eight_bits(image: Image.Image, stored: Storage, notes: list[str]) -> Imag
 
 
 def _from_sixteen_bits(image: Image.Image, bits: int, notes: list[str]) -> Image.Image:
-    """Grey samples of 9 to 16 bits, 0..2^bits - 1, rounded to 0..255."""
-    bits = bits if bits > 8 else 16
-    top = 2**bits - 1
+    """Grey samples of 9 to 16 bits, rounded to 0..255. TIFF's come as 0..2^bits - 1, all others' as 0..65535."""
+    top = 2**bits - 1 if image.format == "TIFF" else 65535
     table = np.minimum((np.arange(65536, dtype=np.uint32) * 255 + top // 2) // top, 255).astype(np.uint8)
     values = np.clip(np.asarray(image), 0, 65535).astype(np.uint16)
     notes.append(f"{bits} bits per channel reduced to 8")

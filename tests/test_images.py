@@ -112,6 +112,15 @@ def test_sixteen_bit_grey_is_rounded() -> None:
     assert load_picture(png(samples, 0)).rgb[0, :, 0].tolist() == [0, 0, 1, 255, 127, 7]
 
 
+def test_twelve_bit_tiff_is_scaled_by_its_own_top() -> None:
+    """4095 is white. Written by hand: two samples in three bytes, one strip."""
+    entries = [(256, 2), (257, 1), (258, 12), (259, 1), (262, 1), (273, 8), (277, 1), (278, 1), (279, 3)]
+    directory = b"".join(struct.pack("<HHII", tag, 3, 1, value) for tag, value in entries)
+    data = b"II*\0" + struct.pack("<I", 12) + b"\xff\xf8\x00\0" + struct.pack("<H", len(entries)) + directory + bytes(4)
+    picture = load_picture(data)
+    assert picture.rgb[0, :, 0].tolist() == [255, 128] and picture.notes == ["12 bits per channel reduced to 8"]
+
+
 @pytest.mark.parametrize(
     "data",
     [
@@ -357,6 +366,7 @@ def test_flipped_bytes_give_a_picture_or_an_input_error() -> None:
     [
         (b"", "empty"),
         (b"some text\n" * 9, "known format"),
+        (b"\x8aJLC\x01" + bytes(99), "jndcodec decode"),
         (b"\0\0\0\x18ftypheic" + bytes(99), "HEIC"),
         (b"\xff\x0a" + bytes(99), "JPEG XL"),
     ],

@@ -21,7 +21,7 @@ from jndcodec.cli.options import (
 )
 from jndcodec.cli.paths import PICTURE_SUFFIXES, PIPE, plan
 from jndcodec.cli.report import Done, kilobytes
-from jndcodec.errors import DependencyError, InputError, ModelError
+from jndcodec.errors import DependencyError, ModelError
 
 if TYPE_CHECKING:
     from jndcodec.codec import Codec
@@ -101,7 +101,7 @@ def _encode(
     limit: dict[str, int],
 ) -> Done:
     """Encode one file. Runs in worker processes too."""
-    from jndcodec.container import MAGIC, parse
+    from jndcodec.container import parse
     from jndcodec.images import load_picture
     from jndcodec.output import is_device
 
@@ -112,8 +112,6 @@ def _encode(
     elif is_device(Path(source)):  # a named pipe, or the shell's <(command): can be read once
         data = Path(source).read_bytes()
     name = "standard input" if source == PIPE else source
-    if _starts_with(data, MAGIC):
-        raise InputError(f"{name}: is a .jlc file already; `jndcodec decode` makes a picture of it")
     picture = load_picture(data, name=name, **limit)
     codec = _codec(*codec_options)
     encoded = codec.encode(picture, progress=progress, **limit, **options)
@@ -130,16 +128,6 @@ def _encode(
         "seconds": round(time.monotonic() - start, 3),
     }
     return Done(encoded, facts, picture.notes)
-
-
-def _starts_with(data: str | bytes, magic: bytes) -> bool:
-    if isinstance(data, bytes):
-        return data.startswith(magic)
-    try:
-        with open(data, "rb") as stream:
-            return stream.read(len(magic)) == magic
-    except OSError:  # load_picture says what is wrong with it
-        return False
 
 
 def _describe(facts: dict[str, Any]) -> str:
