@@ -93,6 +93,15 @@ def test_a_full_device_says_so() -> None:
         stream.write(b"data")
 
 
+def test_a_reader_that_goes_away_is_an_error_of_ours() -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    program = "from jndcodec.output import writing\nwith writing('-') as stream: stream.write(bytes(10**6))"
+    done = subprocess.run([sys.executable, "-c", program], stdout=writer, stderr=subprocess.PIPE, text=True)
+    os.close(writer)
+    assert "OutputError: -: the program that reads the output has closed it" in done.stderr
+
+
 def test_a_path_through_a_file(tmp_path: Path) -> None:
     (tmp_path / "a").write_bytes(b"")
     with pytest.raises(OutputError, match="not a folder"), writing(tmp_path / "a/b") as stream:
