@@ -133,3 +133,23 @@ def test_small_pictures(size) -> None:
     ref = torch.rand(1, 3, *size, generator=torch.Generator().manual_seed(1))
     assert ssimulacra2.score(ref, ref).item() == 100
     assert ssimulacra2.score(ref, 1 - ref).item() < 98
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_cuda_gives_the_same_and_can_be_captured(photo) -> None:
+    ref = tensor(photo(128, 128, seed=9))
+    dist = (ref + 0.02).clamp(0, 1)
+    want = ssimulacra2.raw(ref, dist)
+    a, b = ref.cuda(), dist.cuda().requires_grad_()
+    stream = torch.cuda.Stream()
+    with torch.cuda.stream(stream):  # a capture needs a warm-up beside the main stream
+        ssimulacra2.raw(a, b).sum().backward()
+    torch.cuda.current_stream().wait_stream(stream)
+    graph = torch.cuda.CUDAGraph()
+    b.grad = None
+    with torch.cuda.graph(graph):
+        out = ssimulacra2.raw(a, b)
+        out.sum().backward()
+    graph.replay()
+    assert torch.allclose(out.detach().cpu(), want, rtol=1e-3)
+    assert torch.isfinite(b.grad).all() and b.grad.abs().sum() > 0
