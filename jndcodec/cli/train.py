@@ -19,12 +19,14 @@ CHANGEABLE = ("roots", "steps", "minutes", "device", "threads", "validate_minute
 
 @click.command(short_help="Train or fine-tune a model.")
 @click.argument("roots", nargs=-1, metavar="[ROOT]...")
-@click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder of the run: checkpoints, log, weights.")
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder of the run.")
 @click.option("--steps", type=int, help="Train this many steps.")
 @click.option("--minutes", type=float, help="Train this long; the learning rate follows the clock.")
 @click.option("--loss", type=click.Choice(LOSSES), default="rd", show_default=True, help="rd needs no JND1 pictures.")
-@click.option("--variant", type=click.Choice(VARIANTS), default="balanced", show_default=True, help="The paper's formulas, or ours.")
-@click.option("--metric", default="mse", show_default=True, help="mse, ms-ssim, ssimulacra2, or a mix: ssimulacra2:1,mse:0.1.")
+@click.option("--variant", type=click.Choice(VARIANTS), default="balanced", show_default=True, help="Of the loss.")
+@click.option(
+    "--metric", default="mse", show_default=True, help="mse, ms-ssim, ssimulacra2, or a mix such as mse:1,ms-ssim:1."
+)
 @click.option("--weight", type=float, help="Share of the first term of pwl, iwl and fwl.")
 @click.option("--features", type=click.Choice(FEATURES), default="vgg16", show_default=True, help="Network of fwl.")
 @click.option("--feature-weights", default="", metavar="FILE", help="Its weights; without, they are searched for.")
@@ -32,7 +34,9 @@ CHANGEABLE = ("roots", "steps", "minutes", "device", "threads", "validate_minute
 @click.option("--config", default="", metavar="NAME=N,...", help=f"Widths and depths of {NATIVE}: n8=3,n16=2.")
 @click.option("--quality", type=click.IntRange(1, 8), default=3, show_default=True, help="Of a zoo model.")
 @click.option("--pretrained", is_flag=True, help="Start a zoo model from the zoo's weights (downloads them).")
-@click.option("--lambda", "lmbda", default="", metavar="L", help=f"λ of the first metric: LOW:HIGH for {NATIVE}, one number else.")
+@click.option(
+    "--lambda", "lmbda", default="", metavar="L", help=f"λ of the metric: LOW:HIGH for {NATIVE}, else one number."
+)
 @click.option("--init", default="", metavar="FILE", help="Start from a weights file or a checkpoint.")
 @click.option("--recipe", type=click.Choice(("paper", "scratch", "finetune")), help="A named set of hyperparameters.")
 @click.option("--batch-size", type=int, default=8, show_default=True, help="Patches per step, over all processes.")
@@ -44,7 +48,7 @@ CHANGEABLE = ("roots", "steps", "minutes", "device", "threads", "validate_minute
 @click.option("--aux-lr", type=float, default=1e-3, show_default=True, help="Of the zoo models' auxiliary loss.")
 @click.option("--clip", type=float, default=1.0, show_default=True, help="Largest norm of the gradient.")
 @click.option("--warmup", type=float, default=0.02, show_default=True, help="Share of the run.")
-@click.option("--ema", type=float, default=0.998, show_default=True, help="Decay of the average of the weights; 0: none.")
+@click.option("--ema", type=float, default=0.998, show_default=True, help="Decay of the averaged weights; 0: none.")
 @click.option("--seed", type=int, default=1, show_default=True)
 @click.option("--device", default="auto", show_default=True, help="cpu, cuda, cuda:1.")
 @click.option("--precision", type=click.Choice(("auto", "bf16", "float32")), default="auto", show_default=True)
@@ -52,6 +56,7 @@ CHANGEABLE = ("roots", "steps", "minutes", "device", "threads", "validate_minute
 @click.option("--validate-minutes", type=float, default=10.0, show_default=True, help="Between validations.")
 @click.option("--validate-pictures", type=int, default=12, show_default=True)
 @click.option("--save-minutes", type=float, default=10.0, show_default=True, help="Between checkpoints.")
+@click.option("--log-seconds", type=float, default=30.0, show_default=True, help="Between lines of the log.")
 @click.option("--resume", is_flag=True, help="Go on with the run in --out exactly where it stopped.")
 @click.option("--export", "export_only", is_flag=True, help="Only write the weights file of the run in --out.")
 @click.option("--name", default="model", show_default=True, help="Of the exported weights.")
@@ -59,12 +64,17 @@ CHANGEABLE = ("roots", "steps", "minutes", "device", "threads", "validate_minute
 def train(ctx: click.Context, roots: tuple[str, ...], out: Path, recipe: str | None, **options: Any) -> None:
     """Train or fine-tune a model on the pictures in each ROOT.
 
-    ROOT is a folder that `jndcodec prepare` made ({train,test}/{Ref,JND1}), or any folder of photos for losses that need
-    no JND1. At the end OUT/NAME.safetensors is ready for `jndcodec encode --weights`. Ctrl-C saves; --resume goes on.
+    ROOT is a folder that `jndcodec prepare` made ({train,test}/{Ref,JND1}), or any folder of photos for --loss rd.
+    At the end OUT/NAME.safetensors is ready for `jndcodec encode --weights`. Ctrl-C saves; --resume goes on.
     """
     resume, export_only = options.pop("resume"), options.pop("export_only")
-    save_minutes, name = options.pop("save_minutes"), options.pop("name")
-    options |= {"roots": tuple(str(Path(root).resolve()) for root in roots), "optimizer": options["optimizer"] or "", "schedule": options["schedule"] or ""}
+    pace = {key: options.pop(key) for key in ("save_minutes", "log_seconds")}
+    name = options.pop("name")
+    options |= {
+        "roots": tuple(str(Path(root).resolve()) for root in roots),
+        "optimizer": options["optimizer"] or "",
+        "schedule": options["schedule"] or "",
+    }
     given = {key for key in options if ctx.get_parameter_source(key) is ParameterSource.COMMANDLINE}
     if resume or export_only:
         settings = stored_settings(out, {key: options[key] for key in given})
@@ -74,7 +84,7 @@ def train(ctx: click.Context, roots: tuple[str, ...], out: Path, recipe: str | N
     from jndcodec.train.finish import export_run
     from jndcodec.train.loop import Trainer
 
-    trainer = Trainer(settings, out, resume=resume or export_only, save_minutes=save_minutes)
+    trainer = Trainer(settings, out, resume=resume or export_only, **pace)
     try:
         if not export_only and not trainer.run():
             click.echo("stopped; the run goes on with --resume", err=True)

@@ -8,7 +8,7 @@ from jndcodec.errors import InputError
 
 
 def pick_device(name: str, local_rank: int = 0) -> torch.device:
-    """"auto": CUDA where there is one, else the CPU."""
+    """CUDA where there is one, else the CPU, for "auto"."""
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
     if name.startswith("cuda"):
@@ -30,5 +30,5 @@ def has_bf16(device: torch.device) -> bool:
 
 
 def pick_bf16(precision: str, device: torch.device) -> bool:
-    """"auto": bf16 autocast where the hardware has it."""
+    """Whether to train in bf16 autocast; where the hardware has it for "auto"."""
     return has_bf16(device) if precision == "auto" else precision == "bf16"

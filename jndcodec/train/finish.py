@@ -16,7 +16,7 @@ from jndcodec.train.validate import CALIBRATION_KNOBS, calibrate, measure
 
 
 def export_run(trainer: Trainer, name: str, command: str) -> Path:
-    """Write the best averaged weights, calibrated on the held-out pictures: OUT/NAME.safetensors, .pth for a zoo model."""
+    """Write the best averaged weights, calibrated: OUT/NAME.safetensors, or OUT/NAME.pth for a zoo model."""
     best = trainer.out / BEST
     checkpoint = load_checkpoint(best if best.exists() else trainer.out / LAST)
     trainer.step.average.load_state_dict(checkpoint["ema"])
@@ -31,7 +31,7 @@ def export_run(trainer: Trainer, name: str, command: str) -> Path:
 
     path = trainer.out / f"{name}.safetensors"
     if not trainer.held:
-        raise ModelError("no held-out pictures to calibrate with: give a folder with test pictures of 64 pixels or more")
+        raise ModelError("no held-out picture has 64 pixels on its short side, which calibration needs")
     _, points = measure(trainer.step, trainer.held, CALIBRATION_KNOBS, lambda: False)
     model = trainer.step.average.cpu().to(memory_format=torch.contiguous_format)
     export_weights(

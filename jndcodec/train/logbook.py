@@ -1,4 +1,4 @@
-"""Where a run's numbers go: metrics.jsonl always, TensorBoard where its package is, a progress display on a terminal."""
+"""Where a run's numbers go: metrics.jsonl, TensorBoard where its package is, a progress display on a terminal."""
 
 from __future__ import annotations
 
@@ -21,10 +21,8 @@ class Logbook:
         self.tensorboard = _tensorboard(out) if active else None
         self.progress: Progress | None = None
         if active and self.console.is_terminal:
-            self.progress = Progress(
-                BarColumn(), TextColumn("{task.percentage:.1f} %"), TimeElapsedColumn(), TextColumn("{task.description}"),
-                console=self.console,
-            )  # fmt: skip
+            columns = (TextColumn("{task.percentage:.1f} %"), TimeElapsedColumn(), TextColumn("{task.description}"))
+            self.progress = Progress(BarColumn(), *columns, console=self.console)
             self.task = self.progress.add_task("starting", total=1.0)
             self.progress.start()
 

@@ -6,14 +6,13 @@ import signal
 import time
 from pathlib import Path
 from types import FrameType
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from jndcodec.errors import DataError, ModelError
-from jndcodec.train.checkpoint import load_checkpoint, random_state, restore_random_state, save_checkpoint
+from jndcodec.errors import DataError
+from jndcodec.train.checkpoint import save_checkpoint
 from jndcodec.train.data import open_dataset
 from jndcodec.train.device import has_bf16, pick_bf16, pick_device
 from jndcodec.train.distributed import Team
@@ -22,20 +21,30 @@ from jndcodec.train.objective import Objective
 from jndcodec.train.optim import Optimizer, build_optimizer
 from jndcodec.train.schedule import Plateau, cosine
 from jndcodec.train.settings import Settings, parse_stages
+from jndcodec.train.state import about, restore, snapshot
 from jndcodec.train.step import Step
 from jndcodec.train.subject import build_subject, named_parameters, set_threads
 from jndcodec.train.validate import Stopped, measure
 
 LAST, BEST = "last.pt", "best.pt"
-LOG_SECONDS = 30.0
+KLT_PIXELS = 120 * 256**2  # that the start of jlc-vbr is computed from
 HELD_SIDE = 512  # largest side of a validation crop
 
 
 class Trainer:
     """One run in folder `out`. `settings` must be complete (`recipes.fill_in`) and checked (`settings.check`)."""
 
-    def __init__(self, settings: Settings, out: Path, *, resume: bool = False, save_minutes: float = 10.0) -> None:
-        self.settings, self.out, self.save_minutes = settings, out, save_minutes
+    def __init__(
+        self,
+        settings: Settings,
+        out: Path,
+        *,
+        resume: bool = False,
+        save_minutes: float = 10.0,
+        log_seconds: float = 30.0,
+    ) -> None:
+        self.settings, self.out = settings, out
+        self.save_minutes, self.log_seconds = save_minutes, log_seconds
         self.team = Team()
         self.device = pick_device(settings.device, self.team.local_rank)
         self.team.join(self.device)
@@ -74,7 +83,7 @@ class Trainer:
         self.held = self.data.test.centres(settings.validate_pictures, HELD_SIDE) if self.team.first else []
         out.mkdir(parents=True, exist_ok=True)
         if resume:
-            self._resume()
+            restore(self, self.out / LAST)
         self.log = Logbook(out, self.team.first)
 
     def _optimizers(self) -> list[Optimizer]:
@@ -84,8 +93,10 @@ class Trainer:
             optimizers.append(build_optimizer("adam", named_parameters(self.subject, True), s.aux_lr, fast))
         return optimizers
 
-    def _tiles(self, n: int, size: int) -> Tensor:
-        x = self.data.train.crops(n, size, np.random.default_rng([self.settings.seed, 2**32]), torch.device("cpu"))
+    def _tiles(self) -> Tensor:
+        patch = self.stages[0].patch
+        count = max(8, KLT_PIXELS // patch**2)
+        x = self.data.train.crops(count, patch, np.random.default_rng([self.settings.seed, 2**32]))
         return x[0] if isinstance(x, tuple) else x
 
     @property
@@ -120,7 +131,7 @@ class Trainer:
             self._train_step(progress)
             now = time.monotonic()
             log, save, validate = self.team.agree(
-                now - logged > LOG_SECONDS,
+                now - logged > self.log_seconds,
                 now - saved > 60 * self.save_minutes,
                 now - validated > 60 * self.settings.validate_minutes,
             )
@@ -198,47 +209,12 @@ class Trainer:
         if whole and (score < self.best or not self.held):
             self.best = score
             if self.team.first:
-                save_checkpoint(self.out / BEST, self._about() | {"ema": self.step.average.state_dict()})
+                save_checkpoint(self.out / BEST, about(self) | {"ema": self.step.average.state_dict()})
         return bool(whole)
 
-    def _about(self) -> dict[str, Any]:
-        return {"step": self.done, "score": self.best, "settings": self.settings.to_dict(), "data": self.data.manifest_hash}
-
     def _save(self) -> None:
-        if not self.team.first:
-            return
-        save_checkpoint(
-            self.out / LAST,
-            self._about()
-            | {
-                "model": self.subject.module.state_dict(),
-                "ema": self.step.average.state_dict(),
-                "optimizers": [optimizer.state_dict() for optimizer in self.step.optimizers],
-                "usual": self.step.usual,
-                "feature_scale": self.objective.feature_scale,
-                "scaled": self.scaled,
-                "plateau": self.plateau.state_dict(),
-                "skipped": self.left_out,
-                "seconds": self.minutes * 60,
-                "random": random_state(self.device),
-            },
-        )
-
-    def _resume(self) -> None:
-        path = self.out / LAST
-        state = load_checkpoint(path)
-        if state["data"] != self.data.manifest_hash:
-            raise ModelError(f"{path} was trained on other data; give the same folders, or start anew with --init {path}")
-        self.subject.module.load_state_dict(state["model"])
-        self.step.average.load_state_dict(state["ema"])
-        for optimizer, saved in zip(self.step.optimizers, state["optimizers"], strict=True):
-            optimizer.load_state_dict(saved)
-        self.step.usual.copy_(state["usual"])
-        self.objective.feature_scale.copy_(state["feature_scale"])
-        self.plateau.load_state_dict(state["plateau"])
-        self.done, self.left_out, self.best, self.scaled = state["step"], state["skipped"], state["score"], state["scaled"]
-        self.elapsed_before = state["seconds"]
-        restore_random_state(state["random"], self.device)
+        if self.team.first:
+            save_checkpoint(self.out / LAST, snapshot(self))
 
     def _ask_to_stop(self, number: int, frame: FrameType | None) -> None:
         self.signal = number

@@ -85,9 +85,10 @@ class Optimizer(torch.optim.Optimizer):
         _lerp(squares, torch._foreach_mul(grads, grads), keep * (1 - BETAS[1]))
         n = count.clamp_min(1)  # a first step that is left out must not divide by zero
         size = torch._foreach_sqrt(squares)
+        torch._foreach_mul_(size, (1 - BETAS[1] ** n).rsqrt())
         torch._foreach_add_(size, 1e-8)
         update = torch._foreach_div(momenta, size)
-        torch._foreach_mul_(update, -rate * (1 - BETAS[1] ** n).sqrt() / (1 - BETAS[0] ** n))
+        torch._foreach_mul_(update, -rate / (1 - BETAS[0] ** n))
         torch._foreach_add_(params, update)
 
 
@@ -99,7 +100,7 @@ def _lerp(state: list[Tensor], target: list[Tensor], weight: Tensor) -> None:
 
 
 def build_optimizer(kind: str, named: Iterable[tuple[str, nn.Parameter]], lr: float, fast_bf16: bool) -> Optimizer:
-    """"muon": kernels by Muon at `lr`, the rest by Adam at 0.4 of it, gains at three times that; "adam": all at `lr`."""
+    """Kind "muon": kernels by Muon at `lr`, the rest by Adam at 0.4 `lr`, gains thrice that. "adam": all at `lr`."""
     kernels, gains, rest = [], [], []
     for name, p in named:
         if p.requires_grad:

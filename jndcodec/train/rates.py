@@ -77,8 +77,8 @@ def fixed_rate(shares: dict[str, float], quality: int, lmbda: str) -> RateTrade:
     ends = {}
     for metric in shares:
         low, high = LAMBDA[metric]
-        value = ZOO_LAMBDA[metric][quality - 1] if metric in ZOO_LAMBDA else low * (high / low) ** ((quality - 1) / (LEVELS - 1))
-        ends[metric] = (value, value)
+        spaced = [low * (high / low) ** (level / (LEVELS - 1)) for level in range(LEVELS)]
+        ends[metric] = (ZOO_LAMBDA.get(metric, spaced)[quality - 1],) * 2
     trade = RateTrade(shares, ends)
     if lmbda:
         trade.ends[trade.main] = (_positive(lmbda), _positive(lmbda))
@@ -91,5 +91,5 @@ def _positive(text: str) -> float:
     except ValueError:
         value = 0.0
     if value <= 0:
-        raise InputError(f"--lambda takes LOW:HIGH for a model of all rates and one number for one of a single rate, not {text!r}")
+        raise InputError(f"--lambda takes a positive number, or LOW:HIGH for a model of all rates, not {text!r}")
     return value

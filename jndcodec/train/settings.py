@@ -84,7 +84,7 @@ def parse_metrics(text: str) -> dict[str, float]:
     for part in text.split(","):
         name, _, share = part.strip().partition(":")
         if name not in METRICS:
-            raise InputError(f"unknown metric {name!r}; choose from {', '.join(METRICS)}, or a mix such as mse:1,ms-ssim:1")
+            raise InputError(f"unknown metric {name!r}; choose from {', '.join(METRICS)}, or mix them: mse:1,ms-ssim:1")
         shares[name] = _number(share or "1", f"the share of {name}")
     return shares
 

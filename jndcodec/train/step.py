@@ -41,7 +41,7 @@ class Step:
         self.graph: torch.cuda.CUDAGraph | None = None
 
     def __call__(self, batch: dict[str, Tensor], scale: float, fresh: float) -> None:
-        """Train on a batch (x, perhaps x_jnd, t). scale: of the learning rate; fresh: weight of the new in the average."""
+        """Train on a batch: x, t, perhaps x_jnd. scale: of the rates; fresh: weight of the new in the average."""
         self.scale.fill_(scale)
         self.fresh.fill_(fresh)
         self._load(batch)

@@ -31,8 +31,8 @@ class Subject:
     auxiliary: frozenset[str] = field(default_factory=frozenset)
 
 
-def build_subject(settings: Settings, tiles: Callable[[int, int], Tensor]) -> Subject:
-    """The model of a run, started as asked. tiles(n, size): training crops (n, 3, size, size) for the KLT start."""
+def build_subject(settings: Settings, tiles: Callable[[], Tensor]) -> Subject:
+    """The model of a run, started as asked. tiles(): training crops (n, 3, h, w) for the KLT start."""
     if not settings.native:
         from jndcodec.train.zoo import build_zoo_subject
 
@@ -46,7 +46,7 @@ def stratified(n: int, rng: np.random.Generator) -> np.ndarray:
     return ((np.arange(n) + rng.random()) / n).astype(np.float32)
 
 
-def build_native(settings: Settings, tiles: Callable[[int, int], Tensor]) -> nn.Module:
+def build_native(settings: Settings, tiles: Callable[[], Tensor]) -> nn.Module:
     """jlc-vbr from a weights file, a checkpoint, or the KLT of the training tiles."""
     from jndcodec.model.klt import init_klt
     from jndcodec.model.vbr import JlcVbr, VbrConfig
@@ -70,7 +70,7 @@ def build_native(settings: Settings, tiles: Callable[[int, int], Tensor]) -> nn.
     if settings.init:
         load_weights(model, Path(settings.init))
     elif config.c8 == 192 and config.c16 >= config.m:  # other widths have no room for the KLT
-        init_klt(model, tiles(120, 256))
+        init_klt(model, tiles())
     return model
 
 

@@ -52,7 +52,7 @@ def measure(
 
 
 def calibrate(points: list[dict[str, float]]) -> dict[str, Any]:
-    """t at one JND: where the mean SSIMULACRA2 crosses a learned codec's, between the points; at an end if it does not."""
+    """t at one JND: where the mean SSIMULACRA2 crosses a learned codec's one JND, or the nearer end of the range."""
     wanted = ssimulacra2_from_jnd(1.0, learned=True)
     t_1jnd = points[-1]["t"] if points[-1]["ssimulacra2"] < wanted else points[0]["t"]
     for a, b in zip(points, points[1:], strict=False):

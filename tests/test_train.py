@@ -1,0 +1,223 @@
+"""The trainer itself: steps, checkpoints, resuming, bad steps, averaging, validation and export."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from train_tools import parameters, settings, train, write_data
+
+from jndcodec.errors import DataError, InputError, ModelError, OutputError
+from jndcodec.train.checkpoint import load_checkpoint, save_checkpoint
+from jndcodec.train.finish import export_run
+from jndcodec.train.loop import Trainer
+from jndcodec.train.settings import Settings, Stage, check, parse_stages
+from jndcodec.train.validate import calibrate
+from jndcodec.weights import load_model, read_info
+
+
+@pytest.fixture(scope="session")
+def data(tmp_path_factory: pytest.TempPathFactory, photo: Callable[..., np.ndarray]) -> Path:
+    return write_data(tmp_path_factory.mktemp("train"), photo)
+
+
+@pytest.fixture(scope="module")
+def finished(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Trainer:
+    """A short run that went to its end."""
+    return train(data, tmp_path_factory.mktemp("run"), steps=6)
+
+
+def lines(trainer: Trainer, kind: str) -> list[dict]:
+    found = [json.loads(line) for line in (trainer.out / "metrics.jsonl").read_text().splitlines()]
+    return [line for line in found if line["kind"] == kind]
+
+
+def test_a_run_learns(data: Path, tmp_path: Path) -> None:
+    trainer = Trainer(settings(data), tmp_path)
+    losses = []
+    for _ in range(4):
+        for _ in range(10):
+            trainer._train_step(0.2)
+        losses.append(trainer.step.take_sums()["loss"])
+    assert losses[-1] < 0.5 * losses[0]
+
+
+def test_the_klt_start_is_a_good_codec(data: Path, tmp_path: Path) -> None:
+    trainer = Trainer(settings(data, config="c16=64,m=64,cz=8,d=16,ds=8,n8=0"), tmp_path)
+    trainer.subject.draw_t = lambda n, rng: np.ones(n, np.float32)
+    trainer._train_step(0.0)
+    assert trainer.step.take_sums()["psnr"] > 20  # random weights: 9
+
+
+def test_what_a_run_leaves(finished: Trainer) -> None:
+    assert {path.name for path in finished.out.iterdir()} >= {"last.pt", "best.pt", "metrics.jsonl", "samples"}
+    (line,) = lines(finished, "train")
+    assert line["step"] == 6 and line["skipped"] == 0 and math.isfinite(line["loss"])
+    assert line["bpp"] > 0 and line["psnr"] > 5 and line["steps_per_second"] > 0
+    (validation,) = lines(finished, "validation")
+    assert [p["t"] for p in validation["points"]] == [0.0, 0.25, 0.5, 0.75, 1.0]
+    rates = [p["bpp"] for p in validation["points"]]
+    assert rates == sorted(rates)
+    assert len(list((finished.out / "samples").glob("*.png"))) == 2 * 5
+
+
+def test_checkpoints_hold_plain_values_only(finished: Trainer) -> None:
+    state = torch.load(finished.out / "last.pt", weights_only=True)
+    assert state["step"] == 6 and state["settings"]["loss"] == "rd"
+    assert Settings.from_dict(state["settings"]) == finished.settings
+
+
+@pytest.mark.parametrize(
+    "changes", [{"optimizer": "muon"}, {"optimizer": "adam"}, {"loss": "iwl", "metric": "ssimulacra2:1,mse:0.1"}]
+)
+def test_resuming_equals_never_stopping(data: Path, tmp_path: Path, changes: dict) -> None:
+    whole = train(data, tmp_path / "whole", steps=6, **changes)
+    first = Trainer(settings(data, steps=6, **changes), tmp_path / "parts")
+    take = first._train_step
+
+    def three_steps_then_a_signal(progress: float) -> None:
+        take(progress)
+        if first.done == 3:
+            first._ask_to_stop(15, None)
+
+    first._train_step = three_steps_then_a_signal
+    assert not first.run() and first.done == 3
+    second = train(data, tmp_path / "parts", resume=True, steps=6, **changes)
+    assert second.done == 6
+    for name, value in parameters(whole).items():
+        assert torch.equal(value, parameters(second)[name]), name
+    for name, value in whole.step.average.state_dict().items():
+        assert torch.equal(value, second.step.average.state_dict()[name]), name
+    assert torch.equal(torch.load(whole.out / LAST)["random"]["cpu"], torch.load(second.out / LAST)["random"]["cpu"])
+
+
+LAST = "last.pt"
+
+
+def test_same_seed_same_weights(data: Path, tmp_path: Path, finished: Trainer) -> None:
+    again = train(data, tmp_path / "same", steps=6)
+    other = train(data, tmp_path / "other", steps=6, seed=2)
+    for name, value in parameters(finished).items():
+        assert torch.equal(value, parameters(again)[name])
+    assert any(not torch.equal(v, parameters(other)[n]) for n, v in parameters(finished).items())
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf"), 1e9])
+def test_a_bad_step_is_left_out_and_counted(data: Path, tmp_path: Path, bad: float) -> None:
+    trainer = Trainer(settings(data, steps=100), tmp_path)
+    for _ in range(22):
+        trainer._train_step(0.5)
+    trainer.step.take_sums()
+    before, average = parameters(trainer), trainer.step.average.state_dict()
+    average = {name: value.clone() for name, value in average.items()}
+    batch = trainer._batch(0.5)
+    batch["x"] = batch["x"] * bad
+    trainer.step(batch, 1.0, 0.5)
+    sums = trainer.step.take_sums()
+    assert (sums["kept"], sums["left_out"]) == (0, 1)
+    for name, value in parameters(trainer).items():
+        assert torch.equal(value, before[name])
+        assert torch.equal(trainer.step.average.state_dict()[name], average[name])
+    trainer._train_step(0.5)
+    sums = trainer.step.take_sums()
+    assert (sums["kept"], sums["left_out"]) == (1, 0) and math.isfinite(sums["loss"])
+
+
+def test_the_average_follows_the_weights(data: Path, tmp_path: Path) -> None:
+    trainer = Trainer(settings(data, ema=0.9), tmp_path)
+    old = {name: p.clone() for name, p in trainer.step.average.named_parameters()}
+    trainer.step(trainer._batch(0.1), 1.0, 0.25)
+    for name, p in trainer.subject.module.named_parameters():
+        torch.testing.assert_close(trainer.step.average.state_dict()[name], old[name].lerp(p.detach(), 0.25))
+
+
+def test_export_is_ready_for_the_codec(finished: Trainer, tmp_path: Path) -> None:
+    path = export_run(finished, "small", "jndcodec train …")
+    info = read_info(path)
+    assert info.name == "small" and info.loss == "rd, mse" and 0 <= info.t_1jnd <= 1
+    assert info.record["steps"] == 6 and info.record["command"] == "jndcodec train …"
+    assert info.record["data"] == finished.data.manifest_hash
+    assert len(info.calibration["points"]) == 9
+    weight = load_model(path).g_a_in.weight
+    torch.testing.assert_close(weight, finished.step.average.g_a_in.weight, atol=1e-3, rtol=1e-3)
+
+
+def test_init_from_weights_and_from_a_checkpoint(
+    data: Path, finished: Trainer, tiny_weights: Path, tmp_path: Path
+) -> None:
+    from_file = Trainer(settings(data, init=str(tiny_weights), config=""), tmp_path)
+    torch.testing.assert_close(from_file.subject.module.g_s_out.weight, load_model(tiny_weights).g_s_out.weight)
+    from_checkpoint = Trainer(settings(data, init=str(finished.out / LAST)), tmp_path)
+    ema = load_checkpoint(finished.out / LAST)["ema"]["g_s_out.weight"]
+    assert torch.equal(from_checkpoint.subject.module.g_s_out.weight, ema)
+    with pytest.raises(ModelError, match="config"):
+        Trainer(settings(data, init=str(finished.out / LAST), config="c8=32,c16=32,m=32,cz=8,d=32"), tmp_path)
+
+
+def test_calibration_finds_one_jnd() -> None:
+    points = [{"t": t, "bpp": t, "psnr": 30 + t, "ssimulacra2": 60 + 30 * t} for t in (0.0, 0.5, 1.0)]
+    assert calibrate(points)["t_1jnd"] == pytest.approx((80.2 - 60) / 30, abs=0.002)
+    low = [point | {"ssimulacra2": point["ssimulacra2"] - 40} for point in points]
+    high = [point | {"ssimulacra2": point["ssimulacra2"] + 40} for point in points]
+    assert calibrate(low)["t_1jnd"] == 1.0 and calibrate(high)["t_1jnd"] == 0.0
+
+
+def test_stages_change_batch_and_patch(data: Path, tmp_path: Path) -> None:
+    made = settings(data, stages="4x64,2x128@0.5")
+    assert parse_stages(made) == [Stage(0.0, 4, 64), Stage(0.5, 2, 128)]
+    trainer = Trainer(made, tmp_path)
+    assert trainer._batch(0.4)["x"].shape == (4, 3, 64, 64)
+    assert trainer._batch(0.5)["x"].shape == (2, 3, 128, 128)
+
+
+def test_a_full_disk_leaves_the_old_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "last.pt"
+    save_checkpoint(path, {"step": 1})
+
+    def fail(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("os.fsync", fail)
+    with pytest.raises(OutputError, match="space"):
+        save_checkpoint(path, {"step": 2})
+    assert load_checkpoint(path)["step"] == 1
+    assert [p.name for p in tmp_path.iterdir()] == ["last.pt"]
+
+
+def test_checkpoints_that_are_none(tmp_path: Path) -> None:
+    (tmp_path / "a.pt").write_bytes(b"nothing")
+    torch.save({"other": 1}, tmp_path / "b.pt")
+    for name in ("a.pt", "b.pt", "missing.pt"):
+        with pytest.raises(ModelError, match=name):
+            load_checkpoint(tmp_path / name)
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"metric": "psnr"}, "unknown metric"),
+        ({"metric": "mse:lots"}, "number"),
+        ({"patch_size": 100}, "multiple of 64"),
+        ({"steps": None}, "--steps"),
+        ({"steps": 0}, "positive"),
+        ({"roots": ()}, "no training data"),
+        ({"pretrained": True}, "--init"),
+        ({"stages": "8x256@0.5"}, "begin at 0"),
+    ],
+)
+def test_settings_that_cannot_work(data: Path, changes: dict, says: str) -> None:
+    with pytest.raises((InputError, DataError), match=says):
+        check(settings(data, **changes))
+
+
+def test_models_that_cannot_work(data: Path, tmp_path: Path) -> None:
+    for config, says in (("depth=3", "knows"), ("c16=x", "NAME=NUMBER"), ("c16=64,m=30", "multiple of 4")):
+        with pytest.raises(InputError, match=says):
+            Trainer(settings(data, config=config), tmp_path)
+    with pytest.raises(InputError, match="unknown model"):
+        Trainer(settings(data, model="bpg", config=""), tmp_path)
