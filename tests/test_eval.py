@@ -18,10 +18,11 @@ from click.testing import CliRunner, Result
 from PIL import Image
 
 from jndcodec.cli import cli
-from jndcodec.errors import InputError
+from jndcodec.errors import InputError, ModelError
 from jndcodec.evaluate.codecs import CLASSIC, Coder, classic_coder, parse_coder
 from jndcodec.evaluate.level import size_at, sizes_at_one_jnd
 from jndcodec.evaluate.metrics import psnr
+from jndcodec.evaluate.models import model_coder
 from jndcodec.evaluate.results import Row
 
 pytest.importorskip("bjontegaard")
@@ -168,6 +169,29 @@ def test_help_states_the_map_and_imports_no_torch() -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     text = " ".join(done.stdout.split())
     assert "3.6" in text and "AIC-4" in text and "78" in text and "80.2" in text
+
+
+def test_a_folder_of_checkpoints_is_one_curve(tmp_path: Path, photo) -> None:
+    import torch
+    from compressai.models import MeanScaleHyperprior
+
+    folder = tmp_path / "mine"
+    folder.mkdir()
+    for i in range(2):
+        torch.manual_seed(i)
+        net = MeanScaleHyperprior(8, 12)
+        net.g_a[6].weight.data *= 30  # latents that are not all zero
+        torch.save(net.state_dict(), folder / f"rate{i}.pth.tar")
+    coder = model_coder(str(folder))
+    assert (coder.name, coder.settings, coder.learned) == ("mine", (1.0, 2.0), True)
+    coder.prepare()
+    rgb = photo(64, 80)
+    files = [coder.encode(rgb, setting) for setting in coder.settings]
+    pictures = [coder.decode(data) for data in files]
+    assert files[0] != files[1] and (pictures[0] != pictures[1]).any() and pictures[0].shape == rgb.shape
+    assert coder.version != model_coder(str(folder / "rate0.pth.tar")).version
+    with pytest.raises(ModelError, match="no checkpoints"):
+        model_coder(str(tmp_path))
 
 
 def rows_of(codec: str, learned: bool, points: list[tuple[int, float]], picture: str = "p") -> list[Row]:

@@ -28,7 +28,8 @@ def _names(ctx: click.Context, param: click.Parameter, value: str | None) -> lis
 @click.option("--out", "folder", required=True, type=click.Path(file_okay=False, path_type=Path),
               help="Folder for the results. A run that was broken off goes on from there; nothing is measured "
               "twice.")  # fmt: skip
-@click.option("--models", callback=_names, metavar="M,...", help="Models by name, or weights files (.safetensors).")
+@click.option("--models", callback=_names, metavar="M,...", help="Models by name, weights files, CompressAI "
+              "checkpoints, or folders of them (a rate each).")  # fmt: skip
 @click.option("--codecs", callback=_names, default=CODECS, show_default=True, metavar="C,...",
               help="Of jpeg, webp, avif, jxl, jpeg2000; '' for none. avif:50/70/90 sets the settings, "
               "for models too (their quality, 0 to 100).")  # fmt: skip
@@ -52,8 +53,9 @@ def eval(
     look at the pictures, into the folder of --out.
     """
     from jndcodec.errors import InputError
-    from jndcodec.evaluate.codecs import check_unique, classic_coder, model_coder, parse_coder
+    from jndcodec.evaluate.codecs import check_unique, classic_coder, parse_coder
     from jndcodec.evaluate.metrics import choose
+    from jndcodec.evaluate.models import model_coder
     from jndcodec.evaluate.outputs import write_outputs
     from jndcodec.evaluate.runner import evaluate, find_sources
     from jndcodec.evaluate.table import print_table
@@ -69,8 +71,13 @@ def eval(
     for name, needs in skipped.items():
         click.echo(f"not measured: {name} (needs {needs})", err=True)
     sources = find_sources(images)
+    for source in sources:
+        for note in source.notes:
+            click.echo(f"{source.path}: note: {note}", err=True)
     names = [metric.name for metric in chosen]
     folder.mkdir(parents=True, exist_ok=True)
+    if jobs > 1:
+        os.environ.setdefault("OMP_NUM_THREADS", "1")  # of each process, which inherits it
     with _progress() as advance:
         rows = evaluate(sources, coders, names, folder, jobs, advance("measuring"))
         tables = write_outputs(

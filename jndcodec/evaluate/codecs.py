@@ -1,4 +1,4 @@
-"""The codecs to compare with: classic ones through Pillow, and our models. Real files, real decodes.
+"""The classic codecs to compare with, through Pillow or their own programs. Real files, real decodes.
 
 A `Coder` turns (H, W, 3) uint8 RGB and a setting into the bytes of a file, and those bytes back. Settings rise with
 quality. `version` names everything besides the setting that the bytes depend on; the cache is keyed by it.
@@ -13,20 +13,12 @@ import subprocess
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import lru_cache
 from io import BytesIO
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
-from jndcodec.errors import DependencyError, InputError, ModelError
-
-if TYPE_CHECKING:
-    from jndcodec.codec import Codec
-
-WEIGHTS = ".safetensors"
-MODEL_SETTINGS = (0.0, 12.5, 25.0, 37.5, 50.0, 62.5, 75.0, 87.5, 100.0)
+from jndcodec.errors import DependencyError, InputError
 
 
 def _nothing() -> None:
@@ -152,52 +144,6 @@ CLASSIC: dict[str, Callable[[], Coder]] = {
 }  # fmt: skip
 
 
-@dataclass(frozen=True)
-class ModelCoder:
-    """A jndcodec model as `encode` and `decode` of a Coder: built once in each process that uses it."""
-
-    model: str
-    device: str
-    precision: str
-
-    def encode(self, rgb: np.ndarray, setting: float) -> bytes:
-        from PIL import Image
-
-        return _codec(self).encode(Image.fromarray(rgb), quality=setting)
-
-    def prepare(self) -> None:
-        _warm(self)
-
-    def decode(self, data: bytes) -> np.ndarray:
-        return np.asarray(_codec(self).decode(data).convert("RGB"))
-
-
-@lru_cache(maxsize=2)
-def _codec(which: ModelCoder) -> Codec:
-    from jndcodec.codec import Codec
-
-    chosen = {"weights": which.model} if which.model.endswith(WEIGHTS) else {"model": which.model}
-    return Codec(**chosen, device=which.device, precision=which.precision)
-
-
-@lru_cache(maxsize=2)
-def _warm(which: ModelCoder) -> None:
-    """Load the model and code a small picture: the first one pays for kernels and memory."""
-    which.decode(which.encode(np.zeros((64, 64, 3), np.uint8), 50))
-
-
-def model_coder(name: str, device: str = "auto", precision: str = "auto") -> Coder:
-    """A model by its name, or by the path of a weights file (.safetensors). ModelError if there is none."""
-    from jndcodec.weights import find_by_name, read_info
-
-    info = read_info(name) if name.endswith(WEIGHTS) else find_by_name(name)
-    codec = ModelCoder(name, device, precision)
-    version = f"id {info.id}, device {device}, precision {precision}"
-    return Coder(
-        info.name, info.name, ".jlc", MODEL_SETTINGS, version, codec.encode, codec.decode, True, codec.prepare
-    )  # fmt: skip
-
-
 def parse_coder(spec: str, make: Callable[[str], Coder], points: int | None = None) -> Coder:
     """A coder from `name` or `name:setting/setting/...`; points: thin its own sweep to so many."""
     name, _, listed = spec.partition(":")
@@ -227,4 +173,4 @@ def classic_coder(name: str) -> Coder:
 def check_unique(coders: list[Coder]) -> None:
     names = [coder.name for coder in coders]
     if twice := {name for name in names if names.count(name) > 1}:
-        raise ModelError(f"named twice: {', '.join(sorted(twice))}; give each codec and model once")
+        raise InputError(f"named twice: {', '.join(sorted(twice))}; give each codec and model once")

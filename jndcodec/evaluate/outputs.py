@@ -23,9 +23,9 @@ from jndcodec.evaluate.results import (
     curves,
     mean_rows,
     rows_as_json,
-    write_atomically,
     write_csv,
     write_json,
+    write_whole,
 )
 from jndcodec.evaluate.runner import Source
 from jndcodec.evaluate.table import Table, means_table, rates_table, sizes_table
@@ -66,7 +66,7 @@ def write_outputs(
         ("", _folded("Means at every setting", means_table(means, labels))),
     ]
     lead = _lead(len(sources), coders, skipped, bool(references))
-    write_atomically(folder / "report.html", page("jndcodec evaluation", lead, pictures, sections))
+    write_whole(folder / "report.html", page("jndcodec evaluation", lead, pictures, sections))
     return tables
 
 

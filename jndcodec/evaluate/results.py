@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import csv
 import json
-import os
 from dataclasses import asdict, dataclass, field
+from io import StringIO
 from pathlib import Path
 from statistics import fmean
 
 from jndcodec.jnd import jnd_from_ssimulacra2
+from jndcodec.output import writing
 
 
 @dataclass
@@ -79,30 +80,26 @@ def curves(means: list[Row], labels: dict[str, str]) -> list[Curve]:
     return made
 
 
-def write_atomically(path: Path, data: str | bytes) -> None:
-    """Write a whole file or none: other processes and a broken run never see a part of it."""
-    part = path.with_name(f"{path.name}.{os.getpid()}.part")
-    part.write_bytes(data.encode() if isinstance(data, str) else data)
-    os.replace(part, path)
+def write_whole(path: Path, data: str | bytes) -> None:
+    """Write (over) a whole file or none: other processes and a broken run never see a part of it."""
+    with writing(path, force=True) as stream:
+        stream.write(data.encode() if isinstance(data, str) else data)
 
 
 def write_csv(path: Path, rows: list[Row]) -> None:
     """A line per row; means carry `(mean)` as their picture."""
     names = list(rows[0].metrics) if rows else []
-    part = path.with_name(path.name + ".part")
-    with part.open("w", newline="", encoding="utf-8") as stream:
-        writer = csv.writer(stream)
-        head = ["picture", "width", "height", "codec", "setting", "bytes", "bpp", "encode_s", "decode_s", "jnd"]
-        writer.writerow([*head, *names, "file"])
-        for row in rows:
-            size = [row.width, row.height] if row.picture else ["", ""]
-            numbers = [f"{value:.6g}" for value in (row.bpp, row.encode_s, row.decode_s, row.jnd)]
-            values = ["" if row.metrics[name] is None else f"{row.metrics[name]:.7g}" for name in names]
-            writer.writerow(
-                [row.picture or "(mean)", *size, row.codec, f"{row.setting:g}", f"{row.bytes:g}"]
-                + [*numbers, *values, row.file or ""]
-            )
-    os.replace(part, path)
+    text = StringIO(newline="")
+    writer = csv.writer(text)
+    head = ["picture", "width", "height", "codec", "setting", "bytes", "bpp", "encode_s", "decode_s", "jnd"]
+    writer.writerow([*head, *names, "file"])
+    for row in rows:
+        size = [row.width, row.height] if row.picture else ["", ""]
+        numbers = [f"{value:.6g}" for value in (row.bpp, row.encode_s, row.decode_s, row.jnd)]
+        values = ["" if row.metrics[name] is None else f"{row.metrics[name]:.7g}" for name in names]
+        fixed = [row.picture or "(mean)", *size, row.codec, f"{row.setting:g}", f"{row.bytes:g}"]
+        writer.writerow([*fixed, *numbers, *values, row.file or ""])
+    write_whole(path, text.getvalue())
 
 
 def rows_as_json(rows: list[Row]) -> list[dict]:
@@ -110,4 +107,4 @@ def rows_as_json(rows: list[Row]) -> list[dict]:
 
 
 def write_json(path: Path, content: dict) -> None:
-    write_atomically(path, json.dumps(content, indent=1, allow_nan=False) + "\n")
+    write_whole(path, json.dumps(content, indent=1, allow_nan=False) + "\n")

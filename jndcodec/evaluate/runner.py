@@ -9,37 +9,37 @@ from __future__ import annotations
 
 import hashlib
 import json
-import multiprocessing
-import os
 import time
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from jndcodec.errors import InputError, JndcodecError
 from jndcodec.evaluate.codecs import Coder
 from jndcodec.evaluate.metrics import BY_NAME, measure
-from jndcodec.evaluate.results import Row, write_atomically
+from jndcodec.evaluate.results import Row, write_whole
+from jndcodec.workers import map_in_order
 
-T = TypeVar("T")
-R = TypeVar("R")
+if TYPE_CHECKING:
+    from jndcodec.images import Picture
+
 CACHE_VERSION = 1  # raise it when a row or a metric of ours changes
 
 
 @dataclass(frozen=True)
 class Source:
-    """A picture to evaluate: the name in the results, its file, and the hash of its pixels."""
+    """A picture to evaluate: the name in the results, its file, the hash of its pixels, what was left aside of it."""
 
     name: str
     path: str
     width: int
     height: int
     pixels: str
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -56,11 +56,15 @@ def pixel_hash(rgb: np.ndarray) -> str:
 
 
 @lru_cache(maxsize=1)
-def load_rgb(path: str) -> np.ndarray:
-    """The picture as (H, W, 3) uint8, upright; alpha is left aside."""
+def _load(path: str) -> Picture:
     from jndcodec.images import load_picture
 
-    return load_picture(path).rgb
+    return load_picture(path)
+
+
+def load_rgb(path: str) -> np.ndarray:
+    """The picture as (H, W, 3) uint8, upright; alpha is left aside."""
+    return _load(path).rgb
 
 
 def key_of(task: Task) -> str:
@@ -86,7 +90,7 @@ def run_task(task: Task) -> Row:
             task.source.name, rgb.shape[1], rgb.shape[0], task.coder.name, task.coder.learned, task.setting,
             len(data), 8 * len(data) / pixels, encoded - start, done - encoded,
         )  # fmt: skip
-        write_atomically(coded, data)
+        write_whole(coded, data)
     else:
         decoded = None
     wanted = [BY_NAME[name] for name in task.metrics if name not in row.metrics]
@@ -94,7 +98,7 @@ def run_task(task: Task) -> Row:
         if decoded is None:
             decoded = task.coder.decode(coded.read_bytes())
         row.metrics.update(measure(load_rgb(task.source.path), decoded, wanted))
-        write_atomically(kept, json.dumps(asdict(row)))
+        write_whole(kept, json.dumps(asdict(row)))
     row.picture, row.file = task.source.name, f"{folder.name}/{coded.name}"
     row.metrics = {name: row.metrics[name] for name in task.metrics}
     return row
@@ -123,34 +127,11 @@ def find_sources(paths: Iterable[str | Path]) -> list[Source]:
     stems = [file.stem for file in files]
     sources = []
     for file in files:
-        rgb = load_rgb(str(file))
+        picture = _load(str(file))
+        notes = (*picture.notes, *(["its alpha is left aside"] if picture.alpha is not None else []))
         name = file.stem if stems.count(file.stem) == 1 else str(file)
-        sources.append(Source(name, str(file), rgb.shape[1], rgb.shape[0], pixel_hash(rgb)))
+        sources.append(Source(name, str(file), picture.width, picture.height, pixel_hash(picture.rgb), notes))
     return sources
-
-
-def in_parallel(work: Callable[[T], R], items: list[T], jobs: int) -> Iterator[tuple[int, R]]:
-    """(index, result) as they come, from `jobs` processes of one thread each; one job: in this process.
-
-    The first error stops what has not begun; what is done stays in the cache.
-    """
-    if jobs == 1:
-        yield from ((i, work(item)) for i, item in enumerate(items))
-        return
-    context = multiprocessing.get_context("spawn")  # forking a process with OpenMP threads can hang
-    with ProcessPoolExecutor(min(jobs, max(len(items), 1)), context, _one_thread) as pool:
-        futures = {pool.submit(work, item): i for i, item in enumerate(items)}
-        try:
-            for future in as_completed(futures):
-                yield futures[future], future.result()
-        except BaseException:
-            pool.shutdown(wait=True, cancel_futures=True)
-            raise
-
-
-def _one_thread() -> None:
-    for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
-        os.environ[name] = "1"
 
 
 def named_task(task: Task) -> Row:
@@ -168,14 +149,16 @@ def evaluate(
     """All rows, ordered by codec, setting and picture. progress(done, total) is called after each."""
     cache = folder / "cache"
     cache.mkdir(parents=True, exist_ok=True)
+    for part in cache.glob(".*.part"):  # of a run that was killed
+        part.unlink(missing_ok=True)
     # Pictures outermost, so that a process decodes each only a few times.
     tasks = [
         Task(source, coder, setting, tuple(metrics), str(cache))
         for source in sources for coder in coders for setting in coder.settings
     ]  # fmt: skip
-    rows: list[Row | None] = [None] * len(tasks)
-    for done, (index, row) in enumerate(in_parallel(named_task, tasks, jobs), 1):
-        rows[index] = row
-        progress(done, len(tasks))
+    rows = []
+    for _, row in map_in_order(named_task, tasks, jobs):
+        rows.append(row)
+        progress(len(rows), len(tasks))
     order = {coder.name: i for i, coder in enumerate(coders)}
-    return sorted((row for row in rows if row), key=lambda row: (order[row.codec], row.setting, row.picture))
+    return sorted(rows, key=lambda row: (order[row.codec], row.setting, row.picture))

@@ -18,7 +18,8 @@ import numpy as np
 from jndcodec.evaluate.codecs import Coder, spread
 from jndcodec.evaluate.metrics import BY_NAME
 from jndcodec.evaluate.results import Row
-from jndcodec.evaluate.runner import Source, in_parallel, load_rgb
+from jndcodec.evaluate.runner import Source, load_rgb
+from jndcodec.workers import map_in_order
 
 LARGEST = 1024  # pixels a side: of larger pictures the centre is shown
 JND_SHOWN = (0.2, 3.0)  # rates outside show nothing, or too much
@@ -92,10 +93,10 @@ def viewer_data(
         plan.append((source, chosen))
         work.append(_Job(source.path))
         work += [_Job(str(folder / str(row.file)), coder) for coder, shown in chosen for row in shown]
-    urls = [""] * len(work)
-    for done, (index, url) in enumerate(in_parallel(_embed, work, jobs), 1):
-        urls[index] = url
-        progress(done, len(work))
+    urls = []
+    for _, url in map_in_order(_embed, work, jobs):
+        urls.append(url)
+        progress(len(urls), len(work))
     made, take = [], iter(urls)
     for source, chosen in plan:
         original = next(take)

@@ -1,0 +1,102 @@
+"""Our models, and checkpoints of CompressAI's, as coders of an evaluation.
+
+A model of ours has all its rates in one file: its settings are the quality from 0 to 100. A CompressAI checkpoint has
+one rate, so a folder of them makes one curve, whose settings count its files in the order of their names.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from jndcodec.errors import ModelError
+from jndcodec.evaluate.codecs import Coder
+
+if TYPE_CHECKING:
+    from jndcodec.codec import Codec
+
+QUALITIES = (0.0, 12.5, 25.0, 37.5, 50.0, 62.5, 75.0, 87.5, 100.0)
+
+
+@dataclass(frozen=True)
+class ModelCoder:
+    """`encode`, `decode` and `prepare` of a Coder; each process loads what it needs once.
+
+    files: one weights file for all settings, or (one_each) the file of setting 1, 2, ...
+    """
+
+    files: tuple[str, ...]
+    one_each: bool
+    device: str
+    precision: str
+
+    def prepare(self) -> None:
+        for file in self.files:
+            _warm(file, self.device, self.precision)
+
+    def encode(self, rgb: np.ndarray, setting: float) -> bytes:
+        from PIL import Image
+
+        image = Image.fromarray(rgb)
+        if not self.one_each:
+            return _codec(self.files[0], self.device, self.precision).encode(image, quality=setting)
+        return _codec(self.files[round(setting) - 1], self.device, self.precision).encode(image)
+
+    def decode(self, data: bytes) -> np.ndarray:
+        from jndcodec.container import parse
+
+        made_with = parse(data).model_id
+        for file in self.files:
+            codec = _codec(file, self.device, self.precision)
+            if codec.id == made_with:
+                return np.asarray(codec.decode(data).convert("RGB"))
+        raise ModelError(f"none of {', '.join(self.files)} made this file")
+
+
+@lru_cache(maxsize=16)
+def _codec(file: str, device: str, precision: str) -> Codec:
+    from jndcodec.codec import Codec
+
+    return Codec(weights=file, device=device, precision=precision)
+
+
+@lru_cache(maxsize=16)
+def _warm(file: str, device: str, precision: str) -> None:
+    """Load the model and code a small picture: the first one pays for kernels and memory."""
+    from PIL import Image
+
+    codec = _codec(file, device, precision)
+    codec.decode(codec.encode(Image.new("RGB", (64, 64))))
+
+
+def model_coder(name: str, device: str = "auto", precision: str = "auto") -> Coder:
+    """An installed model by its name, a weights file, a CompressAI checkpoint, or a folder of such checkpoints.
+
+    ModelError where there is none.
+    """
+    from jndcodec.weights import available_models, find_by_name, is_foreign, read_info
+
+    path = Path(name)
+    if not path.exists() or name in [info.name for info in available_models()]:
+        info = find_by_name(name)
+        return _coder(info.name, info.id, (str(info.path),), False, device, precision)
+    if path.is_file() and not is_foreign(path):
+        return _coder(path.stem, read_info(path).id, (name,), False, device, precision)
+    files = (path,) if path.is_file() else tuple(sorted(p for p in path.iterdir() if p.is_file() and is_foreign(p)))
+    if not files:
+        raise ModelError(f"{path}: no checkpoints in this folder; name the weights file itself")
+    contents = hashlib.sha256(b"".join(hashlib.sha256(file.read_bytes()).digest() for file in files)).hexdigest()
+    label = path.name.split(".")[0]
+    return _coder(label, contents, tuple(map(str, files)), True, device, precision)
+
+
+def _coder(name: str, made_of: str, files: tuple[str, ...], one_each: bool, device: str, precision: str) -> Coder:
+    coder = ModelCoder(files, one_each, device, precision)
+    settings = tuple(float(i) for i in range(1, len(files) + 1)) if one_each else QUALITIES
+    version = f"{made_of}, device {device}, precision {precision}"
+    return Coder(name, name, ".jlc", settings, version, coder.encode, coder.decode, True, coder.prepare)
