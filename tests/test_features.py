@@ -180,7 +180,7 @@ def test_pickled_code_does_not_run(tmp_path) -> None:
         def __reduce__(self) -> tuple:
             return (Path.touch, (tmp_path / "ran",))
 
-    (tmp_path / "evil.pth").write_bytes(pickle.dumps(Evil()))
+    (tmp_path / "evil.pth").write_bytes(pickle.dumps(Evil(), protocol=2))
     torch.save({"trunk": Evil()}, tmp_path / "evil2.pth")
     for file in ("evil.pth", "evil2.pth"):
         with pytest.raises(ModelError, match="cannot be read"):

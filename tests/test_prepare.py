@@ -230,6 +230,12 @@ def test_copies_are_left_out(photos, tmp_path, photo) -> None:
     assert again.added == 0 and len(again.skipped) == 2
 
 
+def test_the_set_may_lie_among_the_photos(photos) -> None:
+    prepare([photos], photos / "set", NO_JND)
+    again = prepare([photos], photos / "set", NO_JND)
+    assert (again.known, again.added, again.skipped) == (6, 0, [])
+
+
 def test_difference_hash(photo) -> None:
     hashes = [difference_hash(Image.fromarray(photo(120, 160, seed=s))) for s in range(30)]
     seen = Seen()

@@ -81,7 +81,7 @@ def prepare(
     Raises InputError, DataError (nothing usable, other settings than before), OutputError (disk full: what is there
     stays whole, and the same command goes on), DependencyError (no such codec here).
     """
-    files = find_files(sources)
+    files = find_files(sources, Path(root))
     if recipe.level is not None:
         jnd.coder(recipe.codec)  # to know before the work whether it is here
     manifest = Manifest(Path(root), recipe.settings())

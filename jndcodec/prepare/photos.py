@@ -37,8 +37,12 @@ class Skipped:
     reason: str
 
 
-def find_files(sources: Sequence[str | Path]) -> list[str]:
-    """Files named, and the pictures in folders and below, hidden ones passed over; sorted within a folder."""
+def find_files(sources: Sequence[str | Path], out: Path) -> list[str]:
+    """Files named, and the pictures in folders and below; sorted within a folder.
+
+    Hidden ones are passed over, and the set itself (folder `out`) if it lies in one of the sources.
+    """
+    made = out.resolve()
     found: list[str] = []
     for source in map(Path, sources):
         if not source.exists():
@@ -46,7 +50,8 @@ def find_files(sources: Sequence[str | Path]) -> list[str]:
         if not source.is_dir():
             found.append(str(source))
         for folder, folders, files in os.walk(source):
-            folders[:] = sorted(name for name in folders if not name.startswith("."))
+            inside = (name for name in folders if not name.startswith(".") and Path(folder, name).resolve() != made)
+            folders[:] = sorted(inside)
             names = (n for n in sorted(files) if not n.startswith(".") and Path(n).suffix.lower() in PICTURE_SUFFIXES)
             found += [os.path.join(folder, name) for name in names]
     if not found:
