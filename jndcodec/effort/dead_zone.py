@@ -19,6 +19,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from jndcodec.entropy.lookup import look_up
 from jndcodec.entropy.tables import COUNT, Tables
 from jndcodec.errors import ModelError
 
@@ -60,6 +61,6 @@ def quantiser(dead_zone: Tensor, share: float = 1.0) -> Quantise:
     offset = 0.5 - share * dead_zone
 
     def quantise(residual: Tensor, index: Tensor) -> Tensor:
-        return torch.copysign(torch.floor(residual.abs() + offset[index.int()]), residual)
+        return torch.copysign(torch.floor(residual.abs() + look_up(offset, index)), residual)
 
     return quantise

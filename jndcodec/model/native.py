@@ -17,6 +17,7 @@ from torch import Tensor
 from jndcodec.device import choose_device, choose_dtype
 from jndcodec.effort import level_of
 from jndcodec.effort.dead_zone import Quantise, calibrated_dead_zones, quantiser
+from jndcodec.entropy.lookup import look_up
 from jndcodec.entropy.scale_network import T_MAX
 from jndcodec.entropy.symbols import Symbols
 from jndcodec.entropy.tables import Tables
@@ -131,7 +132,7 @@ class NativeModel:
         def code(span: Span, mean: Tensor) -> Tensor:
             here = index_t[:, :, span.target].to(self.device)
             symbols = quantise(y[:, :, span.target].to(self.device) - mean, here)
-            return symbols.clamp(self.low[here.int()], self.high[here.int()])
+            return symbols.clamp(look_up(self.low, here), look_up(self.high, here))
 
         def keep(span: Span, symbols: Tensor, mask: Tensor) -> None:
             part = out_t[:, :, span.target]
