@@ -1,0 +1,93 @@
+"""Windows with halos: memory stays bounded, and the result is that of the whole picture at once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+import torch
+
+from jndcodec import Codec
+from jndcodec.export import export_weights
+from jndcodec.model import native
+from jndcodec.model.vbr import JlcVbr, VbrConfig
+from jndcodec.tiling import Span, spans
+
+T = 40000
+
+
+def test_spans_cover_everything_once() -> None:
+    for total in (1, 4, 7, 64, 129):
+        for size in (1, 3, 8, 200):
+            windows = list(spans(total, size, 2))
+            assert [i for window in windows for i in range(window.start, window.stop)] == list(range(total))
+            assert all(0 <= w.low <= w.start < w.stop <= w.high <= total for w in windows)
+            assert all(w.start - w.low == 2 or w.low == 0 for w in windows)
+            assert all(w.high - w.stop == 2 or w.high == total for w in windows)
+
+
+def test_span_scales() -> None:
+    assert Span(2, 5, 1, 6).scaled(4) == Span(8, 20, 4, 24)
+
+
+@pytest.fixture(scope="module")
+def codec(tmp_path_factory: pytest.TempPathFactory) -> Codec:
+    """Random weights: unlike a model at its KLT start, every layer looks at its neighbours."""
+    torch.manual_seed(2)
+    model = JlcVbr(VbrConfig(c8=24, c16=32, m=32, cz=8, d=16, ds=8, n8=2, n16=1)).eval()
+    path = tmp_path_factory.mktemp("weights") / "random.safetensors"
+    export_weights(model, path, name="random", loss="none", calibration={"t_1jnd": 0.6}, record={})
+    return Codec(weights=path, precision="fp32")
+
+
+@pytest.mark.parametrize("size", [(320, 448), (500, 300), (64, 1100), (1100, 64)])
+def test_tiled_is_untiled(
+    size: tuple[int, int], codec: Codec, photo: Callable[..., np.ndarray], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Same symbols and same picture, from windows of 8x8 elements of y and strips of one row of z, but for the last bit
+    of float sums: convolution kernels add in another order for another size, which turns one pixel in 10^5 by a level.
+    """
+    rgb = photo(*size)
+    whole = codec.model.compress(rgb, T, 1)
+    monkeypatch.setattr(native, "WINDOW", 8)
+    monkeypatch.setattr(native, "STRIP", 64)
+    parts = codec.model.compress(rgb, T, 1)
+    symbols, same = (codec.model.unpack(coded.z, coded.y, T, size) for coded in (whole, parts))
+    tiled = codec.model.decompress(whole.z, whole.y, whole.symbols_crc, T, size)
+    monkeypatch.undo()
+    untiled = codec.model.decompress(whole.z, whole.y, whole.symbols_crc, T, size)
+    assert np.array_equal(symbols.z, same.z) and np.array_equal(symbols.index_y, same.index_y)
+    assert (symbols.y != same.y).sum() <= 2
+    difference = np.abs(tiled.astype(int) - untiled)
+    assert difference.max() <= 1 and difference.mean() < 1e-3
+
+
+@pytest.mark.parametrize("stage", ["analyse", "hyper_analyse", "reconstruct", "synthesise"])
+def test_a_halo_too_small_is_seen(
+    stage: str, codec: Codec, photo: Callable[..., np.ndarray], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The halos are as wide as they must be: with one element less, the picture or the symbols change."""
+    rgb, size = photo(320, 448), (320, 448)
+    model = codec.model
+    y = model.analyse(rgb, T)
+    symbols = model.unpack(*(lambda c: (c.z, c.y))(model.compress(rgb, T, 1)), T, size)
+    run = {
+        "analyse": lambda: model.analyse(rgb, T),
+        "hyper_analyse": lambda: model.hyper_analyse(y, T),
+        "reconstruct": lambda: model.reconstruct(symbols, T),
+        "synthesise": lambda: torch.from_numpy(model.synthesise(model.reconstruct(symbols, T), T, size)).float(),
+    }[stage]
+    whole = run()
+    monkeypatch.setattr(native, "WINDOW", 8)
+    monkeypatch.setattr(native, "STRIP", 64)
+    owner, halo = {
+        "analyse": (model, "g_a_halo"),
+        "hyper_analyse": (native, "H_A_HALO"),
+        "reconstruct": (native, "H_S_HALO"),
+        "synthesise": (model, "g_s_halo"),
+    }[stage]
+    right = (run() - whole).abs().mean().item()
+    monkeypatch.setattr(owner, halo, getattr(owner, halo) - 1)
+    wrong = (run() - whole).abs().mean().item()
+    assert right < 1e-4 and wrong > 10 * right
