@@ -18,7 +18,7 @@ from click.testing import CliRunner, Result
 from PIL import Image
 
 from jndcodec.cli import cli
-from jndcodec.errors import InputError, ModelError
+from jndcodec.errors import DependencyError, InputError, ModelError
 from jndcodec.evaluate.codecs import CLASSIC, Coder, classic_coder, parse_coder
 from jndcodec.evaluate.level import size_at, sizes_at_one_jnd
 from jndcodec.evaluate.metrics import psnr
@@ -153,6 +153,7 @@ def test_jxl_through_its_package_or_programs(photo, monkeypatch: pytest.MonkeyPa
         (("--codecs", "jpeg:high"), "jpeg:50/70/90"),
         (("--codecs", ""), "--models"),
         (("--codecs", "jpeg", "--anchor", "avif"), "--anchor avif"),
+        (("--codecs", "jpeg", "--anchor", "mbt2018-mean"), "curves here: jpeg"),
         (("--codecs", "jpeg", "--metrics", "taste"), "taste"),
     ],
 )
@@ -160,6 +161,12 @@ def test_mistakes_are_named_before_work(pictures: Path, tmp_path: Path, argument
     with pytest.raises(InputError, match=re.escape(said)):
         run(pictures, "--out", tmp_path / "out", *arguments)
     assert not (tmp_path / "out").exists()
+
+
+def test_a_missing_package_is_named_first(pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("jndcodec.cli.eval.find_spec", lambda name: None)
+    with pytest.raises(DependencyError, match="bjontegaard"):
+        run(pictures, "--out", tmp_path / "out")
 
 
 def test_help_states_the_map_and_imports_no_torch() -> None:

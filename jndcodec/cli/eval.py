@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 
 import click
@@ -36,7 +37,8 @@ def _names(ctx: click.Context, param: click.Parameter, value: str | None) -> lis
 @click.option("--points", type=click.IntRange(2), help="At most so many settings per codec.  [default: 9 or 10]")
 @click.option("--metrics", callback=_names, metavar="N,...", help="Of ssimulacra2, psnr, ms_ssim, cvvdp, vmaf_neg, "
               "butteraugli, lpips, dists.  [default: all that are installed]")  # fmt: skip
-@click.option("--anchor", metavar="C", help="Codec that BD-rates are against.  [default: avif, else jpeg]")
+@click.option("--anchor", metavar="C", help="Codec that BD-rates are against; on Kodak also "
+              "a published one, such as mbt2018-mean.  [default: avif, else jpeg]")  # fmt: skip
 @click.option("--view", "viewed", type=click.IntRange(0), default=2, show_default=True,
               help="Pictures in the report's viewer, from the first.")  # fmt: skip
 @click.option("--rates", type=click.IntRange(1), default=5, show_default=True, help="Rates per codec in the viewer.")
@@ -52,25 +54,29 @@ def eval(
     Writes results.csv, results.json, plots/ (SVG and PNG) and report.html, a page that needs no network and lets you
     look at the pictures, into the folder of --out.
     """
-    from jndcodec.errors import InputError
+    from jndcodec.errors import DependencyError, InputError
     from jndcodec.evaluate.codecs import check_unique, classic_coder, parse_coder
     from jndcodec.evaluate.metrics import choose
     from jndcodec.evaluate.models import model_coder
-    from jndcodec.evaluate.outputs import write_outputs
+    from jndcodec.evaluate.outputs import references, write_outputs
     from jndcodec.evaluate.runner import evaluate, find_sources
     from jndcodec.evaluate.table import print_table
 
+    for package in ("bjontegaard", "matplotlib"):  # before hours of work that would need them at its end
+        if not find_spec(package):
+            raise DependencyError(f"{package} is missing: pip install jndcodec[eval]")
     coders = [parse_coder(spec, lambda name: model_coder(name, device, precision), points) for spec in models or []]
     coders += [parse_coder(spec, classic_coder, points) for spec in codecs]
     if not coders:
         raise InputError("nothing to measure: name --models or --codecs")
     check_unique(coders)
-    if anchor and anchor not in {coder.name for coder in coders}:
-        raise InputError(f"--anchor {anchor} is not among the codecs: {', '.join(coder.name for coder in coders)}")
     chosen, skipped = choose(metrics)
     for name, needs in skipped.items():
         click.echo(f"not measured: {name} (needs {needs})", err=True)
     sources = find_sources(images)
+    known = [coder.name for coder in coders] + [curve.name for curve in references(sources)]
+    if anchor and anchor not in known:
+        raise InputError(f"--anchor {anchor} is not among the curves here: {', '.join(known)}")
     for source in sources:
         for note in source.notes:
             click.echo(f"{source.path}: note: {note}", err=True)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from jndcodec.errors import DependencyError
 from jndcodec.evaluate.metrics import BY_NAME, axis_label, decibels
 from jndcodec.evaluate.results import Curve
 
@@ -48,10 +47,7 @@ def rising_points(curve: Curve, metric: str) -> list[tuple[float, float]]:
 
 def bd_rate(anchor: Curve, test: Curve, metric: str) -> BdRate:
     """BD-rate of `test` against `anchor` in percent; negative: `test` needs fewer bits."""
-    try:
-        from bjontegaard import bd_rate as bjontegaard
-    except ImportError:
-        raise DependencyError("BD-rate needs the package bjontegaard: pip install jndcodec[eval]") from None
+    from bjontegaard import bd_rate as bjontegaard
 
     a, t = rising_points(anchor, metric), rising_points(test, metric)
     label = axis_label(BY_NAME[metric])

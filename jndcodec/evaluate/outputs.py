@@ -49,15 +49,14 @@ def write_outputs(
     anchor = anchor or next((name for name in ANCHORS if name in labels), coders[0].name)
     means = mean_rows(rows)
     measured = curves(means, labels)
-    on_kodak = is_kodak([s.name for s in sources], [(s.width, s.height) for s in sources])
-    references = published_curves() if on_kodak else []
-    bd = _bd_rates(measured + references, anchor, metrics)
+    published = references(sources)
+    bd = _bd_rates(measured + published, anchor, metrics)
     sizes = [size for metric in JND_METRICS if metric in metrics for size in sizes_at_one_jnd(rows, metric)]
     tables = [sizes_table(rows, labels, sizes), rates_table(labels, bd, anchor)]
 
     write_csv(folder / "results.csv", rows + means)
-    write_json(folder / "results.json", _as_json(sources, coders, rows, means, bd, sizes, metrics, skipped, references))
-    plots = _plots(folder / "plots", measured + references, labels, sizes, metrics)
+    write_json(folder / "results.json", _as_json(sources, coders, rows, means, bd, sizes, metrics, skipped, published))
+    plots = _plots(folder / "plots", measured + published, labels, sizes, metrics)
     pictures = viewer_data(sources[:viewed], coders, rows, folder, rates, jobs, progress)
     sections = [
         ("Summary", "".join(table_html(table) for table in tables)),
@@ -65,9 +64,15 @@ def write_outputs(
         ("Details", _folded("BD-rates with their overlaps", _bd_table(bd, labels))),
         ("", _folded("Means at every setting", means_table(means, labels))),
     ]
-    lead = _lead(len(sources), coders, skipped, bool(references))
+    lead = _lead(len(sources), coders, skipped, bool(published))
     write_whole(folder / "report.html", page("jndcodec evaluation", lead, pictures, sections))
     return tables
+
+
+def references(sources: list[Source]) -> list[Curve]:
+    """The published curves, if these are the pictures that they are about."""
+    on_kodak = is_kodak([s.name for s in sources], [(s.width, s.height) for s in sources])
+    return published_curves() if on_kodak else []
 
 
 def _pictures(count: int) -> str:
@@ -130,13 +135,13 @@ def _bd_table(bd: list[BdRate], labels: dict[str, str]) -> Table:
     return Table(caption, head, lines, [r.refusal for r in bd if r.refusal])
 
 
-def _lead(count: int, coders: list[Coder], skipped: dict[str, str], references: bool) -> str:
+def _lead(count: int, coders: list[Coder], skipped: dict[str, str], published: bool) -> str:
     lines = [
         f"{_pictures(count)}, {len(coders)} codecs, real files and real decodes. jndcodec {__version__}. "
         "Seconds are those of this machine under the load of this run."
     ]
     lines.append(UNCERTAINTY)
-    if references:
+    if published:
         lines.append(f"Curves marked published were not measured here: {published_source()}.")
     if skipped:
         lines.append("Not measured: " + "; ".join(f"{name} (needs {why})" for name, why in skipped.items()) + ".")
@@ -145,7 +150,7 @@ def _lead(count: int, coders: list[Coder], skipped: dict[str, str], references: 
 
 def _as_json(
     sources: list[Source], coders: list[Coder], rows: list[Row], means: list[Row], bd: list[BdRate],
-    sizes: list[SizeAtJnd], metrics: list[str], skipped: dict[str, str], references: list[Curve],
+    sizes: list[SizeAtJnd], metrics: list[str], skipped: dict[str, str], published: list[Curve],
 ) -> dict[str, Any]:  # fmt: skip
     return {
         "jndcodec": __version__,
@@ -157,6 +162,6 @@ def _as_json(
         "means": rows_as_json(means),
         "bd_rate": [asdict(rate) for rate in bd],
         "size_at_one_jnd": [asdict(size) for size in sizes],
-        "published": [asdict(curve) for curve in references],
+        "published": [asdict(curve) for curve in published],
         "jnd": UNCERTAINTY,
     }

@@ -10,7 +10,6 @@ from io import StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from jndcodec.errors import DependencyError
 from jndcodec.evaluate.level import SizeAtJnd
 from jndcodec.evaluate.metrics import BY_NAME, axis_label, decibels
 from jndcodec.evaluate.results import Curve
@@ -27,11 +26,9 @@ WIDEST_BPP = 3.0  # beyond, nothing happens that a reader looks for
 
 
 def _figure(width: float, height: float) -> Figure:
-    try:
-        import matplotlib
-        from matplotlib.figure import Figure
-    except ImportError:
-        raise DependencyError("plots need matplotlib: pip install jndcodec[eval]") from None
+    import matplotlib
+    from matplotlib.figure import Figure
+
     matplotlib.rcParams.update(
         {"svg.fonttype": "none", "svg.hashsalt": "jndcodec", "font.size": 10, "font.family": "sans-serif"}
     )

@@ -40,12 +40,13 @@ def rates_table(labels: dict[str, str], rates: list[BdRate], anchor: str) -> Tab
     metrics = list(dict.fromkeys(rate.metric for rate in rates))
     found = {(rate.test, rate.metric): rate.percent for rate in rates}
     lines = []
-    for codec in dict.fromkeys((*labels, *(rate.test for rate in rates))):
+    for codec in dict.fromkeys([*labels, *(rate.test for rate in rates)]):
         if codec != anchor:
             cells = ["–" if (p := found.get((codec, m))) is None else f"{p:+.1f} %" for m in metrics]
             lines.append([labels.get(codec, f"{codec} (published)"), *cells])
     notes = [f"{BY_NAME[rate.metric].short}: {rate.refusal}" for rate in rates if rate.refusal]
-    return Table(f"BD-rate against {labels[anchor]}", ["codec", *(BY_NAME[m].short for m in metrics)], lines, notes)
+    head = ["codec", *(BY_NAME[m].short for m in metrics)]
+    return Table(f"BD-rate against {labels.get(anchor, anchor)}", head, lines, notes)
 
 
 def means_table(means: list[Row], labels: dict[str, str]) -> Table:
