@@ -6,6 +6,7 @@ picture ─ images ─ target (which t) ─ model (symbols) ─ entropy (streams
 from __future__ import annotations
 
 import functools
+import warnings
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -85,7 +86,7 @@ class Codec:
         symbols before returning. progress is called with the share done. Errors: InputError, LimitError, TargetError.
         """
         report = progress or (lambda share: None)
-        picture = image if isinstance(image, Picture) else load_picture(image, max_pixels)
+        picture = image if isinstance(image, Picture) else _load(image, max_pixels)
         height, width = picture.rgb.shape[:2]
         if max(height, width) > MAX_SIDE:
             raise LimitError(f"a side of {max(height, width)} pixels is over the format's {MAX_SIDE}: cut the picture")
@@ -157,6 +158,14 @@ class Codec:
                 raise TargetError(f"{size} bytes are too few: header, alpha and metadata alone take {rest}")
             return target.knob_for_bytes(self.model, picture.rgb, size - rest, effort, start)
         return round(start * T_MAX)
+
+
+def _load(image: Source, max_pixels: int | None) -> Picture:
+    """Nothing is converted in silence: what loading had to change becomes a warning."""
+    picture = load_picture(image, max_pixels)
+    for note in picture.notes:
+        warnings.warn(note, stacklevel=3)
+    return picture
 
 
 def _check_pixels(jlc: Jlc, max_pixels: int | None) -> None:
