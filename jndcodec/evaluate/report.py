@@ -54,6 +54,8 @@ def page(title: str, lead: str, pictures: list[dict[str, Any]], sections: list[t
 
 
 def plots_html(plots: list[Plot]) -> str:
-    return '<div class="plots">' + "".join(
-        f"<figure>{plot.svg}<figcaption>{escape(plot.caption)}</figcaption></figure>" for plot in plots
-    ) + "</div>"
+    return (
+        '<div class="plots">'
+        + "".join(f"<figure>{plot.svg}<figcaption>{escape(plot.caption)}</figcaption></figure>" for plot in plots)
+        + "</div>"
+    )
