@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from jndcodec.errors import DataError
+from jndcodec.errors import InputError
 from jndcodec.train.checkpoint import save_checkpoint
 from jndcodec.train.data import open_dataset
 from jndcodec.train.device import has_bf16, pick_bf16, pick_device
@@ -46,16 +46,16 @@ class Trainer:
         self.settings, self.out = settings, out
         self.save_minutes, self.log_seconds = save_minutes, log_seconds
         self.team = Team()
+        self.stages = parse_stages(settings)
+        for stage in self.stages:
+            if stage.batch % self.team.size:
+                raise InputError(f"a batch of {stage.batch} cannot be shared by {self.team.size} processes")
         self.device = pick_device(settings.device, self.team.local_rank)
         self.team.join(self.device)
         set_threads(settings.threads)
         torch.manual_seed(settings.seed)
         torch.backends.cudnn.allow_tf32 = False  # float32 is only where pixels need all its digits
         torch.backends.cudnn.benchmark = True
-        self.stages = parse_stages(settings)
-        for stage in self.stages:
-            if stage.batch % self.team.size:
-                raise DataError(f"a batch of {stage.batch} cannot be shared by {self.team.size} processes")
         self.data = open_dataset(settings.roots, settings.needs_jnd)
         self.subject = build_subject(settings, self._tiles)
         self.subject.module.to(self.device).train()
@@ -87,7 +87,8 @@ class Trainer:
         self.log = Logbook(out, self.team.first)
 
     def _optimizers(self) -> list[Optimizer]:
-        s, fast = self.settings, has_bf16(self.device)
+        s = self.settings
+        fast = has_bf16(self.device) and s.precision != "float32"
         optimizers = [build_optimizer(s.optimizer, named_parameters(self.subject, False), s.lr, fast)]
         if self.subject.auxiliary:
             optimizers.append(build_optimizer("adam", named_parameters(self.subject, True), s.aux_lr, fast))
