@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 POSITIVE = click.FloatRange(0, min_open=True)
 
 
-@click.command(short_help="Encode pictures to .jlc files.")
+@click.command(short_help="Encode pictures to .jlc files.", epilog=UNCERTAINTY)
 @inputs_and_output
 @click.option("--jnd", type=POSITIVE, help="Distance from the original in JND units: 1 is just noticeable.")
 @click.option("-q", "--quality", type=click.FloatRange(0, 100), help="The model's rate knob: 0 smallest, 100 best.")
