@@ -2,8 +2,8 @@
 
     python benchmarks/huge.py PICTURE [--megapixels 100] [--threads 2]
 
-PICTURE is repeated, flipped and cropped to the size. Resident memory is the most that the process ever held (ru_maxrss),
-with torch, the weights, the picture itself (3 bytes a pixel) and Pillow's PNG included.
+PICTURE is repeated, flipped and cropped to the size. Resident memory is the most that the process ever held
+(ru_maxrss), with torch, the weights, the picture itself (3 bytes a pixel) and Pillow's PNG included.
 """
 
 from __future__ import annotations

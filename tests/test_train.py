@@ -159,6 +159,26 @@ def test_init_from_weights_and_from_a_checkpoint(
         Trainer(settings(data, init=str(finished.out / LAST), config="c8=32,c16=32,m=32,cz=8,d=32"), tmp_path)
 
 
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs CUDA")
+@pytest.mark.parametrize("metric", ["mse", "ssimulacra2:1,mse:0.1"])
+def test_cuda_steps_in_a_graph(data: Path, tmp_path: Path, metric: str) -> None:
+    """The captured step trains as the eager one does, and a bad batch is left out in it too."""
+    runs = []
+    for captured in (True, False):
+        trainer = Trainer(settings(data, device="cuda", metric=metric), tmp_path / str(captured))
+        trainer.step.graphs = captured
+        for _ in range(30):
+            trainer._train_step(0.2)
+        assert (trainer.step.graph is not None) == captured
+        runs.append(trainer.step.take_sums())
+    assert runs[0]["kept"] == runs[1]["kept"] == 30
+    assert runs[0]["loss"] == pytest.approx(runs[1]["loss"], rel=0.05)
+    bad = trainer._batch(0.5)
+    bad["x"] = bad["x"] * float("nan")
+    trainer.step(bad, 1.0, 0.5)
+    assert trainer.step.take_sums()["left_out"] == 1
+
+
 def test_calibration_finds_one_jnd() -> None:
     points = [{"t": t, "bpp": t, "psnr": 30 + t, "ssimulacra2": 60 + 30 * t} for t in (0.0, 0.5, 1.0)]
     assert calibrate(points)["t_1jnd"] == pytest.approx((80.2 - 60) / 30, abs=0.002)

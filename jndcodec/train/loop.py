@@ -71,10 +71,10 @@ class Trainer:
             self.subject.trade, settings.loss, settings.variant, settings.weight, features
         ).to(self.device)  # fmt: skip
         bf16 = settings.native and pick_bf16(settings.precision, self.device)
-        optimizers = self._optimizers()
         self.step = Step(
-            self.subject, self.objective, optimizers, self.team, device=self.device, bf16=bf16, clip=settings.clip
-        )
+            self.subject, self.objective, self._optimizers(), self.team,
+            device=self.device, bf16=bf16, clip=settings.clip, graph=settings.native,
+        )  # fmt: skip
         self.team.broadcast(list(self.subject.module.state_dict().values()))
         self.plateau = Plateau()
         self.done, self.left_out, self.best, self.scaled = 0, 0, float("inf"), False

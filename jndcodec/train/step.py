@@ -27,10 +27,11 @@ class Step:
 
     def __init__(
         self, subject: Subject, objective: Objective, optimizers: list[Optimizer], team: Team, *,
-        device: torch.device, bf16: bool, clip: float,
+        device: torch.device, bf16: bool, clip: float, graph: bool,
     ) -> None:  # fmt: skip
         self.subject, self.objective, self.optimizers, self.team = subject, objective, optimizers, team
         self.device, self.bf16, self.clip = device, bf16, clip
+        self.graphs = graph and device.type == "cuda" and team.size == 1
         self.average = copy.deepcopy(subject.module).eval().requires_grad_(False)
         self.scale, self.fresh = torch.zeros((), device=device), torch.zeros((), device=device)
         self.sums = torch.zeros(len(LOGGED) + 2, device=device)  # LOGGED, steps kept, steps left out
@@ -47,13 +48,13 @@ class Step:
         self._load(batch)
         if self.graph is not None:
             self.graph.replay()
-        elif self.device.type != "cuda" or self.team.size > 1 or self.eager_steps < WARM:
-            self._eager()
-        else:
+        elif self.graphs and self.eager_steps >= WARM:
             self._capture()
+        else:
+            self._eager()
 
     def _load(self, batch: dict[str, Tensor]) -> None:
-        if self.device.type != "cuda":
+        if not self.graphs:
             self.batch = batch
             return
         if self.batch and all(self.batch[k].shape == v.shape for k, v in batch.items()):
@@ -65,7 +66,7 @@ class Step:
 
     def _eager(self) -> None:
         self.eager_steps += 1
-        if self.device.type != "cuda":
+        if not self.graphs:
             self._update()
             return
         stream = torch.cuda.Stream()  # as capture will do: autograd remembers streams
