@@ -22,6 +22,7 @@ from jndcodec.cli.options import (
 from jndcodec.cli.paths import PICTURE_SUFFIXES, PIPE, plan
 from jndcodec.cli.report import Done, kilobytes
 from jndcodec.errors import DependencyError, ModelError
+from jndcodec.jnd import UNCERTAINTY
 
 if TYPE_CHECKING:
     from jndcodec.codec import Codec
