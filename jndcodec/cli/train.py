@@ -28,7 +28,9 @@ CHANGEABLE = ("roots", "steps", "minutes", "device", "threads", "validate_minute
     "--metric", default="mse", show_default=True, help="mse, ms-ssim, ssimulacra2, or a mix such as mse:1,ms-ssim:1."
 )
 @click.option("--weight", type=float, help="Share of the first term of pwl, iwl and fwl.")
-@click.option("--features", type=click.Choice(FEATURES), default="vgg16", show_default=True, help="Network of fwl.")
+@click.option(
+    "--features", type=click.Choice(FEATURES), help="Network of fwl: vgg16 for --variant paper, else alexnet."
+)
 @click.option("--feature-weights", default="", metavar="FILE", help="Its weights; without, they are searched for.")
 @click.option("--model", default=NATIVE, show_default=True, help="Or a model of the CompressAI zoo.")
 @click.option("--config", default="", metavar="NAME=N,...", help=f"Widths and depths of {NATIVE}: n8=3,n16=2.")
@@ -70,11 +72,8 @@ def train(ctx: click.Context, roots: tuple[str, ...], out: Path, recipe: str | N
     resume, export_only = options.pop("resume"), options.pop("export_only")
     pace = {key: options.pop(key) for key in ("save_minutes", "log_seconds")}
     name = options.pop("name")
-    options |= {
-        "roots": tuple(str(Path(root).resolve()) for root in roots),
-        "optimizer": options["optimizer"] or "",
-        "schedule": options["schedule"] or "",
-    }
+    options |= {key: options[key] or "" for key in ("optimizer", "schedule", "features")}
+    options["roots"] = tuple(str(Path(root).resolve()) for root in roots)
     given = {key for key in options if ctx.get_parameter_source(key) is ParameterSource.COMMANDLINE}
     if resume or export_only:
         settings = stored_settings(out, {key: options[key] for key in given})
@@ -116,5 +115,6 @@ def stored_settings(out: Path, given: dict[str, Any]) -> Settings:
     settings = Settings.from_dict(load_checkpoint(out / "last.pt")["settings"])
     for key, value in given.items():
         if key not in CHANGEABLE and value != getattr(settings, key):
-            raise InputError(f"--{key.replace('_', '-')} is {getattr(settings, key)} in this run and cannot change")
+            option = "lambda" if key == "lmbda" else key.replace("_", "-")
+            raise InputError(f"--{option} is {getattr(settings, key)} in this run and cannot change")
     return replace(settings, **{key: value for key, value in given.items() if key in CHANGEABLE})

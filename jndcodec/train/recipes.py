@@ -20,7 +20,7 @@ RECIPES: dict[str, dict[str, Any]] = {
 
 
 def fill_in(settings: Settings) -> Settings:
-    """Replace what was left open: optimiser, schedule and learning rate by the model and where it starts."""
+    """Replace what was left open: optimiser, schedule, learning rate and features, by the model and where it starts."""
     optimizer = settings.optimizer or ("muon" if settings.native else "adam")
     if settings.lr is not None:
         lr = settings.lr
@@ -28,4 +28,5 @@ def fill_in(settings: Settings) -> Settings:
         lr = 2e-3 if settings.init else 5e-3
     else:
         lr = 4e-4 if settings.native else 1e-4
-    return replace(settings, optimizer=optimizer, lr=lr, schedule=settings.schedule or "cosine")
+    features = settings.features or ("vgg16" if settings.variant == "paper" else "alexnet")
+    return replace(settings, optimizer=optimizer, lr=lr, schedule=settings.schedule or "cosine", features=features)

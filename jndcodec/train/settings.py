@@ -36,7 +36,7 @@ class Settings:
     variant: str = "balanced"
     metric: str = "mse"  # or a mix, "ssimulacra2:1,mse:0.1"
     weight: float | None = None
-    features: str = "vgg16"
+    features: str = ""  # recipes.py: the paper's vgg16, or alexnet, which needs no download
     feature_weights: str = ""
     init: str = ""
     steps: int | None = None
@@ -128,8 +128,6 @@ def check(settings: Settings) -> None:
         raise InputError("say how long to train: --steps N or --minutes M")
     if (settings.steps is not None and settings.steps < 1) or (settings.minutes is not None and settings.minutes <= 0):
         raise InputError("--steps and --minutes must be positive")
-    if settings.loss == "fwl" and settings.features not in FEATURES:
-        raise InputError(f"unknown features {settings.features!r}; choose from {', '.join(FEATURES)}")
     if settings.native and settings.pretrained:
         raise InputError(f"--pretrained is for zoo models; start {NATIVE} from weights with --init FILE")
 
