@@ -66,6 +66,15 @@ def test_what_a_run_leaves(finished: Trainer) -> None:
     assert len(list((finished.out / "samples").glob("*.png"))) == 2 * 5
 
 
+def test_tensorboard_has_the_scalars(finished: Trainer) -> None:
+    accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+    events = accumulator.EventAccumulator(str(finished.out / "tensorboard"))
+    events.Reload()
+    scalars = set(events.Tags()["scalars"])
+    assert scalars >= {"train/loss", "train/bpp", "train/psnr", "validation/score", "validation/t0.5/bpp"}
+    assert events.Scalars("train/loss")[0].step == 6
+
+
 def test_checkpoints_hold_plain_values_only(finished: Trainer) -> None:
     state = torch.load(finished.out / "last.pt", weights_only=True)
     assert state["step"] == 6 and state["settings"]["loss"] == "rd"

@@ -56,7 +56,7 @@ CHANGEABLE = ("roots", "steps", "minutes", "device", "threads", "validate_minute
 @click.option("--precision", type=click.Choice(("auto", "bf16", "float32")), default="auto", show_default=True)
 @click.option("--threads", type=int, help="CPU threads of one process.")
 @click.option("--validate-minutes", type=float, default=10.0, show_default=True, help="Between validations.")
-@click.option("--validate-pictures", type=int, default=12, show_default=True)
+@click.option("--validate-pictures", type=click.IntRange(1), default=12, show_default=True)
 @click.option("--save-minutes", type=float, default=10.0, show_default=True, help="Between checkpoints.")
 @click.option("--log-seconds", type=float, default=30.0, show_default=True, help="Between lines of the log.")
 @click.option("--resume", is_flag=True, help="Go on with the run in --out exactly where it stopped.")

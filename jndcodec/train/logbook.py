@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, Progress, TextColumn
 
 from jndcodec.errors import OutputError
 
@@ -21,8 +21,8 @@ class Logbook:
         self.tensorboard = _tensorboard(out) if active else None
         self.progress: Progress | None = None
         if active and self.console.is_terminal:
-            columns = (TextColumn("{task.percentage:.1f} %"), TimeElapsedColumn(), TextColumn("{task.description}"))
-            self.progress = Progress(BarColumn(), *columns, console=self.console)
+            columns = (BarColumn(bar_width=10), TextColumn("{task.percentage:.0f} %  {task.description}"))
+            self.progress = Progress(*columns, console=self.console)
             self.task = self.progress.add_task("starting", total=1.0)
             self.progress.start()
 
@@ -34,9 +34,9 @@ class Logbook:
         """A line of training: step, minutes, loss, bpp, psnr, lr, steps_per_second, skipped…"""
         self._write("train", values)
         text = (
-            f"step {values['step']}  {values['steps_per_second']:.2f}/s  loss {values['loss']:.4f}  "
-            f"{values['bpp']:.3f} bpp  {values['psnr']:.2f} dB  skipped {values['skipped']}  ETA {left_minutes:.1f} min"
-        )
+            f"step {values['step']}  {values['steps_per_second']:.2f}/s  loss {values['loss']:.3f}  "
+            f"{values['bpp']:.3f} bpp  {values['psnr']:.2f} dB  ETA {left_minutes:.0f} min"
+        ) + (f"  skipped {values['skipped']}" if values["skipped"] else "")
         if self.progress:
             self.progress.update(self.task, completed=progress, description=text)
         else:

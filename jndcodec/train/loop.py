@@ -187,7 +187,7 @@ class Trainer:
         minutes = self.minutes
         lr = self.settings.lr * float(self.step.scale)
         line = {"step": self.done, "minutes": round(minutes, 3), "steps_per_second": speed, "lr": lr} | values
-        left = minutes / progress - minutes if progress else 0.0
+        left = max(0.0, minutes / progress - minutes) if progress else 0.0
         self.log.train(line | {"skipped": self.left_out}, progress, left)
 
     def _validate(self) -> bool:

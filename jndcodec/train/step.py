@@ -100,11 +100,11 @@ class Step:
         grads = [p.grad for p in self.subject.module.parameters() if p.grad is not None]
         values = torch.stack([parts.loss.detach(), parts.bpp.mean(), psnr(parts.mse), parts.distortion.mean()])
         self.team.average([*grads, values])
-        norm = torch.nn.utils.get_total_norm([p.grad for p in self.main if p.grad is not None])
+        clipped = [p.grad for p in self.main if p.grad is not None]
+        norm = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(clipped)))
         keep = self._judge(values[0], norm)
         for grad in grads:
             grad.nan_to_num_(0.0, 0.0, 0.0)
-        clipped = [p.grad for p in self.main if p.grad is not None]
         torch._foreach_mul_(clipped, torch.where(keep, self.clip / norm.clamp_min(self.clip), 0.0))
         kept = keep.float()
         for optimizer in self.optimizers:
