@@ -95,13 +95,13 @@ class Codec:
         jlc.flags |= Flags.NONE if self.model.exact else Flags.FLOAT_ENTROPY
         jlc.sections |= pack_extras(picture, strip)
         report(0.05)
-        jlc.t = self._knob(picture, jlc, quality=quality, jnd=jnd, bpp=bpp, size=size, effort=effort)
-        report(0.7)
-        coded = self.model.compress(picture.rgb, jlc.t, effort)
+        trials = target.Trials(self.model, picture.rgb, effort, lambda share: report(0.05 + 0.9 * share))
+        jlc.t = self._knob(trials, jlc, quality=quality, jnd=jnd, bpp=bpp, size=size)
+        coded = trials.full(picture.rgb, jlc.t)
         jlc.sections[Section.Z], jlc.sections[Section.Y], jlc.symbols_crc = coded.z, coded.y, coded.symbols_crc
         data = jlc.pack()
         if verify:
-            report(0.85)
+            report(0.95)
             self.decode(data, max_pixels=None)
         report(1.0)
         return data
@@ -125,14 +125,13 @@ class Codec:
 
     def _knob(
         self,
-        picture: Picture,
+        trials: target.Trials,
         jlc: Jlc,
         *,
         quality: float | None,
         jnd: float | None,
         bpp: float | None,
         size: int | None,
-        effort: int,
     ) -> int:
         """The rate knob for a target; TargetError where it is out of reach or there are several."""
         if sum(goal is not None for goal in (quality, jnd, bpp, size)) > 1:
@@ -149,14 +148,14 @@ class Codec:
         if jnd is not None:
             if not jnd > 0:
                 raise TargetError(f"a distance of {jnd:g} JND is not above 0")
-            return target.knob_for_jnd(self.model, picture.rgb, jnd, start)
+            return target.knob_for_jnd(trials, jnd, start)
         if bpp is not None:
             size = int(bpp * jlc.width * jlc.height / 8)
         if size is not None:
             rest = len(jlc.pack()) + 8  # the lengths of both streams take up to 8 bytes more
             if size <= rest:
                 raise TargetError(f"{size} bytes are too few: header, alpha and metadata alone take {rest}")
-            return target.knob_for_bytes(self.model, picture.rgb, size - rest, effort, start)
+            return target.knob_for_bytes(trials, size - rest, start)
         return round(start * T_MAX)
 
 

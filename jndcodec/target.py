@@ -6,15 +6,17 @@ search costs seconds whatever the size. A byte budget is checked on the real fil
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable
 
 import numpy as np
 
+from jndcodec.effort import SINGLE_PASS, level_of
 from jndcodec.entropy.scale_network import T_MAX
 from jndcodec.errors import TargetError
 from jndcodec.jnd import jnd_from_ssimulacra2, ssimulacra2_from_jnd
-from jndcodec.model.interface import Model
+from jndcodec.model.interface import Compressed, Model
 
 TRIALS = 7
 SAMPLE_ABOVE = 2_000_000  # pixels
@@ -22,6 +24,9 @@ SAMPLE_TILE = 512  # pixels on a side
 SAMPLE_TILES = 6
 SCORE_TOLERANCE = 0.2  # SSIMULACRA2 points; its spread at one JND is 3.6
 BYTES_TOLERANCE = 0.005  # share of the budget that may be left
+SLOW_TRIALS = 3  # of levels with gradient descent, and what ends them earlier:
+SLOW_SCORE_TOLERANCE = 0.5
+SLOW_BYTES_TOLERANCE = 0.02
 
 
 def sample(rgb: np.ndarray) -> np.ndarray:
@@ -71,29 +76,100 @@ def _next(low: tuple[int, float | None], high: tuple[int, float | None], goal: f
     return round(a + (b - a) * min(max(share, 0.1), 0.9))
 
 
-def knob_for_jnd(model: Model, rgb: np.ndarray, jnd: float, start: float) -> int:
+class Trials:
+    """Codings of one picture. Searches try the quickest level that quantises alike; the slow levels, whose gain
+    differs from picture to picture, are tried themselves a few times in the end, and no coding is made twice."""
+
+    def __init__(self, model: Model, rgb: np.ndarray, effort: int, progress: Callable[[float], None]) -> None:
+        """progress: called with the share done."""
+        self.model, self.rgb, self.effort = model, rgb, effort
+        self.slow = model.exact and level_of(effort).steps > 0
+        self.quick_effort = min(effort, SINGLE_PASS)
+        self._kept: dict[int, Compressed] = {}
+        self._progress, self._done = progress, 0.0
+
+    def quick(self, rgb: np.ndarray, knob: int) -> Compressed:
+        return self.model.compress(rgb, knob, self.quick_effort)
+
+    def full(self, rgb: np.ndarray, knob: int) -> Compressed:
+        """At the effort asked for; kept where it is the whole picture."""
+        if rgb is not self.rgb:
+            return self._compress(rgb, knob)
+        if knob not in self._kept:
+            self._kept[knob] = self._compress(rgb, knob)
+        return self._kept[knob]
+
+    def _compress(self, rgb: np.ndarray, knob: int) -> Compressed:
+        start = self._done
+
+        def progress(share: float) -> None:
+            """Half of what is left: nobody knows whether another trial follows."""
+            self._done = start + share * (1 - start) / 2
+            self._progress(self._done)
+
+        return self.model.compress(rgb, knob, self.effort, progress)
+
+    def settle(
+        self,
+        rgb: np.ndarray,
+        knob: int,
+        margin: Callable[[Compressed], float],
+        find: Callable[[Callable[[int], float], int], int],
+        tolerance: float,
+    ) -> int:
+        """From the knob that a search with quick codings found to the one for the slow level.
+
+        margin: of a coding, at least 0 where the goal is met, the less the better. find(margin of a knob, start):
+        the search. Where no slow trial meets the goal, the quick coding stays.
+        """
+        if not self.slow:
+            return knob
+        quick = functools.cache(lambda knob: margin(self.quick(rgb, knob)))
+        first, best = knob, (math.inf, -1)
+        for _ in range(SLOW_TRIALS):
+            here = margin(self.full(rgb, knob))
+            if here >= 0:
+                best = min(best, (here, knob))
+            if 0 <= here <= tolerance:
+                break
+            gain = here - quick(knob)
+            knob = find(lambda knob, gain=gain: quick(knob) + gain, knob)
+            if knob < 0 or knob in self._kept:
+                break
+        if best[1] < 0:
+            self._kept[first] = self.quick(self.rgb, first)
+            return first
+        return best[1]
+
+
+def knob_for_jnd(trials: Trials, jnd: float, start: float) -> int:
     """Knob whose decoded picture is `jnd` JND away, as estimated by SSIMULACRA2 (jndcodec.jnd, learned codecs)."""
     import torch
 
     from jndcodec.metrics.ssimulacra2 import score
 
-    part = sample(rgb)
+    part = sample(trials.rgb)
     reference = _tensor(part)
     goal = ssimulacra2_from_jnd(jnd, learned=True)
     best_score = -math.inf
 
-    def measure(knob: int) -> float:
+    def margin(coded: Compressed) -> float:
         nonlocal best_score
         with torch.inference_mode():
-            value = score(reference, _tensor(model.compress(part, knob).reconstruct())).item()
+            value = score(reference, _tensor(coded.reconstruct())).item()
         best_score = max(best_score, value)
-        return value
+        return value - goal
 
-    knob = search(measure, goal, SCORE_TOLERANCE, start)
+    def find(measure: Callable[[int], float], start: int) -> int:
+        return search(measure, 0.0, SCORE_TOLERANCE, start / T_MAX)
+
+    knob = find(lambda knob: margin(trials.quick(part, knob)), round(start * T_MAX))
+    if knob < 0 and trials.slow and margin(trials.full(part, T_MAX)) >= 0:
+        knob = T_MAX
     if knob < 0:
-        reached = jnd_from_ssimulacra2(best_score, learned=True)
-        raise TargetError(f"{model.name} reaches only about {reached:.2f} JND on this picture: ask for a higher --jnd")
-    return knob
+        name, reached = trials.model.name, jnd_from_ssimulacra2(best_score, learned=True)
+        raise TargetError(f"{name} reaches only about {reached:.2f} JND on this picture: ask for a higher --jnd")
+    return trials.settle(part, knob, margin, find, SLOW_SCORE_TOLERANCE)
 
 
 def _tensor(rgb: np.ndarray):  # noqa: ANN202 - the type needs torch
@@ -102,27 +178,33 @@ def _tensor(rgb: np.ndarray):  # noqa: ANN202 - the type needs torch
     return torch.from_numpy(rgb).permute(2, 0, 1)[None].float() / 255
 
 
-def knob_for_bytes(model: Model, rgb: np.ndarray, budget: int, effort: int, start: float) -> int:
+def knob_for_bytes(trials: Trials, budget: int, start: float) -> int:
     """Largest knob whose streams take at most `budget` bytes; TargetError if even the smallest knob takes more."""
-    part = sample(rgb)
+    rgb, part = trials.rgb, sample(trials.rgb)
     if part is not rgb:  # the sample's rate leads close to the goal, the whole picture decides
         share = part[..., 0].size / rgb[..., 0].size
-        start = max(0, _largest(lambda knob: _size(model, part, knob, effort), budget * share, start, TRIALS)) / T_MAX
-    knob = _largest(lambda knob: _size(model, rgb, knob, effort), budget, start, TRIALS)
+        start = max(0, _largest(lambda knob: _margin(trials.quick(part, knob), budget * share), start)) / T_MAX
+    knob = _largest(lambda knob: _margin(trials.quick(rgb, knob), budget), start)
     if knob < 0:
-        smallest = _size(model, rgb, 0, effort)
-        if smallest > budget:
-            raise TargetError(f"{model.name} cannot go below {smallest} bytes of streams for this picture: allow more")
+        smallest = trials.quick(rgb, 0)
+        if _margin(smallest, budget) < 0:
+            size = len(smallest.z) + len(smallest.y)
+            name = trials.model.name
+            raise TargetError(f"{name} cannot go below {size} bytes of streams for this picture: allow more")
         knob = 0
-    return knob
+
+    def find(measure: Callable[[int], float], start: int) -> int:
+        return _largest(measure, start / T_MAX)
+
+    return trials.settle(rgb, knob, lambda coded: _margin(coded, budget), find, SLOW_BYTES_TOLERANCE)
 
 
-def _size(model: Model, rgb: np.ndarray, knob: int, effort: int) -> int:
-    coded = model.compress(rgb, knob, effort)
-    return len(coded.z) + len(coded.y)
+def _margin(coded: Compressed, budget: float) -> float:
+    """How far the streams stay below the budget, on a logarithmic scale."""
+    return -math.log((len(coded.z) + len(coded.y)) / budget)
 
 
-def _largest(size: Callable[[int], int], budget: float, start: float, trials: int) -> int:
-    """Largest knob found within `budget` bytes, -1 if none was: the search mirrored, on a logarithmic scale."""
-    knob = search(lambda mirrored: -math.log(size(T_MAX - mirrored) / budget), 0.0, BYTES_TOLERANCE, 1 - start, trials)
+def _largest(margin: Callable[[int], float], start: float) -> int:
+    """Largest knob found with a margin of at least 0, -1 if none was: the search mirrored."""
+    knob = search(lambda mirrored: margin(T_MAX - mirrored), 0.0, BYTES_TOLERANCE, 1 - start)
     return T_MAX - knob if knob >= 0 else -1

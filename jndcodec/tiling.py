@@ -6,8 +6,11 @@ whole picture. Halos stop at the picture's edge, so the networks' zero padding s
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+
+import numpy as np
 
 
 @dataclass(frozen=True)
@@ -42,3 +45,16 @@ def spans(total: int, size: int, halo: int) -> Iterator[Span]:
     for start in range(0, total, size):
         stop = min(start + size, total)
         yield Span(start, stop, max(0, start - halo), min(total, stop + halo))
+
+
+def even(total: int, limit: int, unit: int = 1) -> int:
+    """Size of windows not over `limit` that cut `total` most evenly, in whole multiples of `unit`."""
+    count = math.ceil(total / limit)
+    return math.ceil(total / count / unit) * unit
+
+
+def read_padded(rgb: np.ndarray, row: Span, column: Span) -> np.ndarray:
+    """What a window of a picture (H, W, C) reads; beyond the bottom and right edges, the edge repeated."""
+    part = rgb[row.low : row.high, column.low : column.high]
+    missing = [(0, row.high - row.low - part.shape[0]), (0, column.high - column.low - part.shape[1]), (0, 0)]
+    return np.pad(part, missing, mode="edge") if missing[0][1] or missing[1][1] else part.copy()

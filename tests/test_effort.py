@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-import io
-from pathlib import Path
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
+import jndcodec.effort.refine as refine_module
 from jndcodec.codec import Codec
 from jndcodec.effort import LEVELS
 from jndcodec.effort.dead_zone import calibrated_dead_zones, dead_zones, quantiser
+from jndcodec.effort.objective import Objective, rate_trade
+from jndcodec.entropy.scale_network import T_MAX
 from jndcodec.entropy.tables import COUNT, gaussian_tables
 from jndcodec.errors import InputError, ModelError
+from jndcodec.jnd import ssimulacra2_from_jnd
+from jndcodec.metrics.ssimulacra2 import score
 
 
 def test_dead_zones_shrink_with_the_scale():
@@ -40,6 +45,80 @@ def test_quantiser_moves_only_what_lies_in_the_dead_zone():
     assert quantiser(zones, 0.0)(residual, index).tolist() == [0, 1, -1, 1, -1, 2, 2, 1]
 
 
+@pytest.mark.parametrize("shipped", [False, True])
+def test_levels_beat_each_other_and_any_decoder_reads_them(tiny_weights, photo, shipped):
+    codec, rgb = Codec() if shipped else Codec(weights=tiny_weights), photo(128, 192, 3)
+    knob = round(0.3 * T_MAX)
+    objective, costs = Objective(codec.info, knob), {}
+    for effort in (1, 3, 5, 9):
+        coded = codec.model.compress(rgb, knob, effort)
+        decoded = codec.model.decompress(coded.z, coded.y, coded.symbols_crc, knob, rgb.shape[:2])
+        assert np.array_equal(decoded, coded.reconstruct())
+        costs[effort] = objective.judge(len(coded.z) + len(coded.y), decoded, rgb)
+    assert costs[9] <= costs[3] and costs[5] <= costs[3]
+    if shipped:  # random weights leave the dead zones nothing to win
+        assert costs[9] < 0.95 * costs[3] and costs[9] < costs[5] and costs[3] < costs[1]
+
+
+def test_seeded(tiny_weights, photo):
+    encode = Codec(weights=tiny_weights).encode
+    assert encode(_image(photo(96, 64)), effort=5) == encode(_image(photo(96, 64)), effort=5)
+
+
+def test_windows_give_nearly_what_the_whole_gives(photo, monkeypatch):
+    codec, rgb, knob = Codec(), photo(128, 192, 5), round(0.3 * T_MAX)
+    objective = Objective(codec.info, knob)
+
+    def cost(effort: int) -> float:
+        coded = codec.model.compress(rgb, knob, effort)
+        return objective.judge(len(coded.z) + len(coded.y), coded.reconstruct(), rgb)
+
+    single_pass, whole = cost(3), cost(6)
+    monkeypatch.setattr(refine_module, "WINDOW", 8)
+    assert single_pass - cost(6) > 0.7 * (single_pass - whole) > 0
+
+
+@pytest.mark.parametrize("effort", [1, 3, 5])
+def test_size_is_never_exceeded(tiny_weights, photo, effort):
+    codec, image = Codec(weights=tiny_weights), _image(photo(128, 192, 7))
+    for size in (1500, 3000):
+        data = codec.encode(image, size=size, effort=effort)
+        assert 0.9 * size < len(data) <= size
+        assert codec.decode(data).size == image.size
+
+
+@pytest.mark.parametrize("effort", [1, 3, 5])
+def test_jnd_is_met(tiny_weights, photo, effort):
+    codec, rgb = Codec(weights=tiny_weights), photo(128, 192, 7)
+    decoded = np.array(codec.decode(codec.encode(_image(rgb), jnd=7, effort=effort)))
+    reference, result = (torch.from_numpy(a).permute(2, 0, 1)[None].float() / 255 for a in (rgb, decoded))
+    assert score(reference, result).item() >= ssimulacra2_from_jnd(7, learned=True)
+
+
+def test_progress_rises_to_one(tiny_weights, photo):
+    shares: list[float] = []
+    Codec(weights=tiny_weights).encode(_image(photo(64, 64)), bpp=1.0, effort=7, progress=shares.append)
+    assert shares == sorted(shares) and shares[-1] == 1.0 and len(shares) > LEVELS[7].steps
+
+
+def test_small_and_odd_pictures(tiny_weights, photo):
+    codec = Codec(weights=tiny_weights)
+    for height, width in ((1, 1), (3, 70), (65, 17)):
+        assert codec.decode(codec.encode(_image(photo(height, width)), effort=5)).size == (width, height)
+
+
+def test_distortion_is_that_of_the_training(tiny_weights):
+    info = Codec(weights=tiny_weights).info
+    trade = rate_trade(replace(info, loss="iwl balanced, ssimulacra2:1,mse:0.1"))
+    assert trade.main == "ssimulacra2" and trade.shares["mse"] == 0.1
+    assert rate_trade(replace(info, loss="ms-ssim")).main == "ms-ssim"
+    assert rate_trade(info).main == "mse"
+
+
 def test_effort_outside_the_levels_is_refused(tiny_weights, photo):
     with pytest.raises(InputError, match="between 1 and 9"):
         Codec(weights=tiny_weights).encode(_image(photo(64, 64)), effort=10)
+
+
+def _image(rgb: np.ndarray) -> Image.Image:
+    return Image.fromarray(rgb)

@@ -24,7 +24,7 @@ from jndcodec.entropy.tables import Tables
 from jndcodec.errors import SymbolError
 from jndcodec.model.interface import Compressed
 from jndcodec.model.vbr import STEPS, STRIDE_Y, STRIDE_Z, step_masks
-from jndcodec.tiling import Span, spans
+from jndcodec.tiling import Span, even, read_padded, spans
 from jndcodec.weights import ModelInfo, build_model, load_tensors, read_scale_network
 
 WINDOW = 128  # elements of y on a side of what the transforms read at once: 2048 pixels
@@ -58,11 +58,23 @@ class NativeModel:
 
     # -- the two directions (jndcodec.model.interface)
 
-    def compress(self, rgb: np.ndarray, t: int, effort: int = 1) -> Compressed:
+    def compress(
+        self, rgb: np.ndarray, t: int, effort: int = 1, progress: Callable[[float], None] | None = None
+    ) -> Compressed:
         level = level_of(effort)
-        size = rgb.shape[:2]
         y = self.analyse(rgb, t)
-        symbols, y_hat = self.quantise(y, self.hyper_analyse(y, t), t, size, quantiser(self.dead_zone, level.dead_zone))
+        z = self.hyper_analyse(y, t)
+        single_pass = self._code(y, z, t, rgb.shape[:2], quantiser(self.dead_zone, level.dead_zone))
+        if not level.steps:
+            return single_pass
+        from jndcodec.effort.refine import refine, the_better
+
+        y, z = refine(self, rgb, y, z, t, level.steps, progress or (lambda share: None))
+        refined = self._code(y, z, t, rgb.shape[:2], quantiser(self.dead_zone, 0.0))
+        return the_better(single_pass, refined, self.info, rgb, t)
+
+    def _code(self, y: Tensor, z: Tensor, t: int, size: tuple[int, int], quantise: Quantise) -> Compressed:
+        symbols, y_hat = self.quantise(y, z, t, size, quantise)
         return Compressed(*symbols.pack(self.tables), symbols.crc(), lambda: self.synthesise(y_hat, t, size))
 
     def decompress(self, z: bytes, y: bytes, symbols_crc: int, t: int, size: tuple[int, int]) -> np.ndarray:
@@ -82,11 +94,11 @@ class NativeModel:
         height, width = rgb.shape[:2]
         rows, columns = latent_size(height, width)
         knob, y = self._knob(t), self._new(rows, columns)
-        for row in spans(rows, even(rows, WINDOW), self.g_a_halo):
-            for column in spans(columns, even(columns, WINDOW), self.g_a_halo):
-                part = _padded(rgb, row.scaled(STRIDE_Y), column.scaled(STRIDE_Y))
+        for row in spans(rows, even(rows, WINDOW, CELL), self.g_a_halo):
+            for column in spans(columns, even(columns, WINDOW, CELL), self.g_a_halo):
+                part = read_padded(rgb, row.scaled(STRIDE_Y), column.scaled(STRIDE_Y))
                 x = torch.from_numpy(part).to(self.device).permute(2, 0, 1)[None].float().div_(255)
-                with self._autocast():
+                with self.autocast():
                     out = self.float_model.analyse(x, knob)
                 y[..., row.target, column.target] = out[..., row.inner, column.inner]
         return y
@@ -97,9 +109,9 @@ class NativeModel:
         height, width = size
         knob, rgb = self._knob(t), np.empty((height, width, 3), np.uint8)
         rows, columns = y_hat.shape[2:]
-        for row in spans(rows, even(rows, WINDOW), self.g_s_halo):
-            for column in spans(columns, even(columns, WINDOW), self.g_s_halo):
-                with self._autocast():
+        for row in spans(rows, even(rows, WINDOW, CELL), self.g_s_halo):
+            for column in spans(columns, even(columns, WINDOW, CELL), self.g_s_halo):
+                with self.autocast():
                     x = self.float_model.synthesise(y_hat[..., row.outer, column.outer].to(self.device), knob)
                 high, wide = row.scaled(STRIDE_Y), column.scaled(STRIDE_Y)
                 x = x[0, :, high.inner, wide.inner].clamp(0, 1).mul(255).round_().to(torch.uint8)
@@ -113,7 +125,7 @@ class NativeModel:
         """h_a in strips: z before rounding, float32 (1, cz, h / 4, w / 4) on the CPU."""
         knob, parts = self._knob(t), []
         for span in self._strips(y.shape[2], y.shape[3], H_A_HALO):
-            with self._autocast():
+            with self.autocast():
                 z = self.float_model.hyper_analyse(y[:, :, span.scaled(CELL).outer].to(self.device), knob)
             parts.append(z[:, :, span.inner].cpu())
         return torch.cat(parts, 2)
@@ -191,7 +203,7 @@ class NativeModel:
         for step in range(STEPS):
             for coarse in strips:
                 span = coarse.scaled(CELL)
-                with self._autocast():
+                with self.autocast():
                     if features is None or len(strips) > 1:  # kept between steps where one strip is all
                         features = self.float_model.h_s(z_hat[:, :, coarse.outer].to(self.device))
                     masks = step_masks(y_hat.shape[1], span.high - span.low, columns, self.device)
@@ -218,7 +230,7 @@ class NativeModel:
         shape = (1, self.float_model.config.m, rows, columns)
         return torch.zeros(shape, device=device).contiguous(memory_format=torch.channels_last)
 
-    def _autocast(self) -> AbstractContextManager:
+    def autocast(self) -> AbstractContextManager:
         return torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32)
 
 
@@ -227,19 +239,6 @@ def latent_size(height: int, width: int) -> tuple[int, int]:
     return math.ceil(height / STRIDE_Z) * CELL, math.ceil(width / STRIDE_Z) * CELL
 
 
-def even(total: int, limit: int) -> int:
-    """Size of windows not over `limit` that cut `total` most evenly, in whole cells of 4."""
-    count = math.ceil(total / limit)
-    return math.ceil(total / count / CELL) * CELL
-
-
 def _as_tensor(array: np.ndarray) -> Tensor:
     """(h, w, C) in numpy as (1, C, h, w) in torch, sharing memory."""
     return torch.from_numpy(array).permute(2, 0, 1)[None]
-
-
-def _padded(rgb: np.ndarray, row: Span, column: Span) -> np.ndarray:
-    """What a window reads; beyond the bottom and right edges, the edge repeated."""
-    part = rgb[row.low : row.high, column.low : column.high]
-    missing = [(0, row.high - row.low - part.shape[0]), (0, column.high - column.low - part.shape[1]), (0, 0)]
-    return np.pad(part, missing, mode="edge") if missing[0][1] or missing[1][1] else part.copy()

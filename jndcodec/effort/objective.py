@@ -1,0 +1,59 @@
+"""R + λ D as the model was trained for it: the distortion that its weights file names, at the training's λ(t)."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from jndcodec.entropy.scale_network import T_MAX
+from jndcodec.errors import InputError
+from jndcodec.tiling import spans
+from jndcodec.train.losses import distortion
+from jndcodec.train.rates import RateTrade, variable_rate
+from jndcodec.train.settings import parse_metrics
+from jndcodec.weights import ModelInfo
+
+BLOCK = 1024  # pixels on a side of what a distortion is measured on: bounds the memory
+
+
+def rate_trade(info: ModelInfo) -> RateTrade:
+    """λ(t) and metrics from `loss` ("rd, ssimulacra2:1,mse:0.1" or a metric alone); MSE where it names none."""
+    try:
+        return variable_rate(parse_metrics(info.loss.rpartition(", ")[2]), info.record.get("lambda", ""))
+    except InputError:
+        return variable_rate({"mse": 1.0}, "")
+
+
+class Objective:
+    """R + λ D at one rate knob, in bits per pixel."""
+
+    def __init__(self, info: ModelInfo, t: int) -> None:
+        """t: 0 … 65535."""
+        self.trade = rate_trade(info)
+        self.t = torch.tensor([t / T_MAX])
+        self.lmbda = float(self.trade.lmbda(self.t))
+        self.terms = [(float(self.trade.share(name, self.t)), distortion(name)) for name in self.trade.shares]
+
+    def distortion(self, x_hat: Tensor, x: Tensor) -> Tensor:
+        """D of (1, 3, H, W) in [0, 1]: a differentiable scalar in the main metric's units."""
+        return sum((share * d(x_hat, x) for share, d in self.terms), torch.zeros((), device=x.device)).squeeze()
+
+    def cost(self, bits: Tensor | float, x_hat: Tensor, x: Tensor) -> Tensor:
+        """R + λ D of (1, 3, H, W) in [0, 1]."""
+        return bits / (x.shape[2] * x.shape[3]) + self.lmbda * self.distortion(x_hat, x)
+
+    @torch.inference_mode()
+    def judge(self, size: int, decoded: np.ndarray, rgb: np.ndarray) -> float:
+        """R + λ D of `size` bytes for uint8 (H, W, 3), D averaged over blocks."""
+        height, width = rgb.shape[:2]
+        total = 0.0
+        for row in spans(height, BLOCK, 0):
+            for column in spans(width, BLOCK, 0):
+                x, x_hat = (_tensor(part[row.target, column.target]) for part in (rgb, decoded))
+                total += float(self.distortion(x_hat, x)) * x.shape[2] * x.shape[3]
+        return (8 * size + self.lmbda * total) / (height * width)
+
+
+def _tensor(rgb: np.ndarray) -> Tensor:
+    return torch.from_numpy(np.ascontiguousarray(rgb)).permute(2, 0, 1)[None].float() / 255

@@ -1,0 +1,183 @@
+"""Gradient descent on y and z of one picture for R + λ D, through the decoder that will read them.
+
+The encoder's networks answer for all pictures at once; what that costs one picture (the amortisation gap) is won back
+here (Campos et al., CVPR workshops 2019; Yang, Bamler and Mandt, NeurIPS 2020). Rounding is relaxed to a soft staircase
+that steepens while the step size falls, with uniform noise on top, so that no value between two integers looks cheaper
+than it will be (Agustsson and Theis, NeurIPS 2020). On these models and with tens of steps it beats stochastic Gumbel
+annealing and straight-through rounding (docs/EFFORT.md).
+
+Windows of WINDOW elements bound the memory: each reads HALO more on every side, held as they are there, after its
+neighbours before it are done. The noise is seeded: the same picture gives the same file.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from jndcodec.effort.objective import Objective
+from jndcodec.entropy.scale_network import T_MAX
+from jndcodec.entropy.tables import LOG_STEP, SCALE_MIN
+from jndcodec.model.interface import Compressed
+from jndcodec.model.layers import gaussian_bits
+from jndcodec.model.vbr import STRIDE_Y, STRIDE_Z, JlcVbr, step_masks
+from jndcodec.tiling import Span, even, spans
+from jndcodec.weights import ModelInfo
+
+if TYPE_CHECKING:
+    from jndcodec.model.native import NativeModel
+
+WINDOW = 64  # elements of y on a side: 1024 pixels, about 1 GB
+HALO = 8  # elements of y, a multiple of CELL; g_s reaches about as far
+CELL = STRIDE_Z // STRIDE_Y
+SEED = 1
+RATE_Y, RATE_Z = 0.08, 0.1  # Adam's step sizes at the start, in quantisation steps; they fall along a cosine
+BETAS = (0.9, 0.95)
+EPS = 1.0  # bits per quantisation step: gradients far below that are left alone
+SOFTNESS = (1.0, 0.4)  # of the staircase, first and last step: 1 is nearly a straight line
+NOISE = (1.0, 0.3)  # width of the uniform noise, first and last step, …
+AVERAGED = 50  # … where there are this many steps to average over; with fewer it is less
+
+
+def refine(
+    model: NativeModel, rgb: np.ndarray, y: Tensor, z: Tensor, t: int, steps: int, progress: Callable[[float], None]
+) -> tuple[Tensor, Tensor]:
+    """Better (y, z), floats before rounding as `analyse` and `hyper_analyse` give them, which are left alone.
+
+    rgb: uint8 (H, W, 3). steps: of gradient descent, at each window. progress: called with the share done.
+    """
+    y, z = y.clone(), z.clone()
+    windows = list(_windows(y.shape[2] // CELL, y.shape[3] // CELL))
+    for i, (row, column) in enumerate(windows):
+        window = _Window(model, rgb, y, z, t, row, column, noise=min(1.0, steps / AVERAGED))
+        for step in range(steps):
+            window.step(step / max(1, steps - 1))
+            progress((i + (step + 1) / steps) / len(windows))
+        window.write(y, z)
+    return y, z
+
+
+def the_better(single_pass: Compressed, refined: Compressed, info: ModelInfo, rgb: np.ndarray, t: int) -> Compressed:
+    """The one with the lower R + λ D, measured on its bytes and on the 8-bit picture it decodes to."""
+    objective, costs = Objective(info, t), []
+    for coded in (single_pass, refined):
+        decoded = coded.reconstruct()
+        coded.reconstruct = functools.partial(np.copy, decoded)
+        costs.append(objective.judge(len(coded.z) + len(coded.y), decoded, rgb))
+    return refined if costs[1] < costs[0] else single_pass
+
+
+def _windows(rows: int, columns: int) -> Iterator[tuple[Span, Span]]:
+    """Windows over z."""
+    limit, halo = WINDOW // CELL, HALO // CELL
+    for row in spans(rows, even(rows, limit), halo):
+        for column in spans(columns, even(columns, limit), halo):
+            yield row, column
+
+
+class _Window:
+    """One window's y and z on the device, and their optimiser."""
+
+    def __init__(
+        self, model: NativeModel, rgb: np.ndarray, y: Tensor, z: Tensor, t: int, row: Span, column: Span, noise: float
+    ) -> None:
+        """noise: factor on NOISE."""
+        self.row, self.column, self.autocast, self.noise = row, column, model.autocast, noise
+        device = model.device
+        high, wide = row.scaled(STRIDE_Z), column.scaled(STRIDE_Z)
+        height, width = min(high.high, rgb.shape[0]) - high.low, min(wide.high, rgb.shape[1]) - wide.low
+        pixels = np.ascontiguousarray(rgb[high.low : high.low + height, wide.low : wide.low + width])
+        self.x = torch.from_numpy(pixels).to(device).permute(2, 0, 1)[None].float().div_(255)
+        self.knob = torch.tensor([t / T_MAX], device=device)
+        self.objective = Objective(model.info, t)
+        self.network = Relaxed(model.float_model, self.knob)
+        at_y = (..., row.scaled(CELL).outer, column.scaled(CELL).outer)
+        at_z = (..., row.outer, column.outer)
+        with torch.inference_mode(False):
+            self.y = y[at_y].to(device, copy=True).requires_grad_()
+            self.z = z[at_z].to(device, copy=True).requires_grad_()
+            # blocks that are all padding are not coded
+            self.seen = torch.zeros(1, 1, *self.y.shape[2:], dtype=torch.bool, device=device)
+            self.seen[..., : math.ceil(height / STRIDE_Y), : math.ceil(width / STRIDE_Y)] = True
+        self.free_y = _inside(self.y, row.scaled(CELL), column.scaled(CELL))
+        self.free_z = _inside(self.z, row, column)
+        self.optimiser = torch.optim.Adam([{"params": [self.y]}, {"params": [self.z]}], betas=BETAS, eps=EPS)
+        self.random = torch.Generator(device).manual_seed(SEED)
+
+    @torch.enable_grad()
+    def step(self, share: float) -> None:
+        """One step; `share` of them are done, 0 for the first and 1 for the last."""
+        cosine = 0.55 + 0.45 * math.cos(math.pi * share)
+        for group, rate in zip(self.optimiser.param_groups, (RATE_Y, RATE_Z), strict=True):
+            group["lr"] = rate * cosine
+        softness = SOFTNESS[0] * (SOFTNESS[1] / SOFTNESS[0]) ** share
+        width = self.noise * (NOISE[0] + (NOISE[1] - NOISE[0]) * share)
+
+        def relax(v: Tensor) -> Tensor:
+            noise = torch.rand(v.shape, generator=self.random, device=v.device) - 0.5
+            return soft_round(v, softness) + width * noise
+
+        with self.autocast():
+            x_hat, bits = self.network(self.y, self.z, self.seen, relax)
+        x_hat = x_hat[..., : self.x.shape[2], : self.x.shape[3]]
+        loss = self.objective.cost(bits, x_hat, self.x) * self.x[0, 0].numel()
+        gradients = torch.autograd.grad(loss, (self.y, self.z))
+        self.y.grad, self.z.grad = (g * free for g, free in zip(gradients, (self.free_y, self.free_z), strict=True))
+        self.optimiser.step()
+
+    def write(self, y: Tensor, z: Tensor) -> None:
+        """Put what this window answers for into the picture's y and z."""
+        row, column = self.row.scaled(CELL), self.column.scaled(CELL)
+        y[..., row.target, column.target] = self.y.detach()[..., row.inner, column.inner].to(y.device)
+        z[..., self.row.target, self.column.target] = self.z.detach()[..., self.row.inner, self.column.inner].to(
+            z.device
+        )
+
+
+def _inside(like: Tensor, row: Span, column: Span) -> Tensor:
+    """(1, 1, h, w): 1 where the window answers, 0 in its halo."""
+    mask = torch.zeros(1, 1, *like.shape[2:], device=like.device)
+    mask[..., row.inner, column.inner] = 1
+    return mask
+
+
+class Relaxed:
+    """The decoder and the rates it pays, differentiable in y and z. No gradients for its weights."""
+
+    def __init__(self, model: JlcVbr, knob: Tensor) -> None:
+        self.model = model.requires_grad_(False)
+        with torch.no_grad():
+            self.sigma, self.log_sigma = model.scale_y(knob), model.scale_y.log(knob)
+            self.log_sigma_z = model.scale_z.log(knob)
+        self.knob = knob
+
+    def __call__(
+        self, y: Tensor, z: Tensor, seen: Tensor, relax: Callable[[Tensor], Tensor]
+    ) -> tuple[Tensor, Tensor]:
+        """(x_hat, bits) with `relax` in place of rounding; `seen` (1, 1, h, w): elements that are coded at all."""
+        model = self.model
+        z_hat = relax(z)
+        features = model.h_s(z_hat)
+        log_scale = self.log_sigma + model.scale_net(z_hat).float()
+        # table 0, nearest to SCALE_MIN, is not coded
+        coded = (log_scale.detach() >= math.log(SCALE_MIN) + 0.5 * LOG_STEP) & seen
+        y_hat, bits = torch.zeros_like(y), gaussian_bits(z_hat, self.log_sigma_z).sum()
+        masks = step_masks(y.shape[1], y.shape[2], y.shape[3], y.device)
+        for step, mask in enumerate(masks):
+            mean = model.step_mean(step, y_hat, features, self.sigma)
+            symbols = relax(y - mean) * coded
+            bits = bits + (gaussian_bits(symbols, log_scale) * (mask & coded)).sum()
+            y_hat = y_hat + (symbols + mean) * mask
+        return model.synthesise(y_hat, self.knob), bits
+
+
+def soft_round(v: Tensor, softness: float) -> Tensor:
+    """A smooth staircase through the integers: plain rounding for softness 0, a straight line for infinity."""
+    middle = torch.floor(v.detach()) + 0.5
+    return middle + torch.tanh((v - middle) / softness) / (2 * math.tanh(0.5 / softness))
