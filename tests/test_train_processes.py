@@ -169,3 +169,11 @@ def test_a_bare_machine_trains_and_exports(data: Path, tmp_path: Path) -> None:
     zoo = ("train", str(data), "--steps", "2", "--out", str(tmp_path / "zoo"), "--model", "mbt2018")
     refused = run_command(*zoo, program=[sys.executable, str(script)])
     assert refused.returncode == 11 and "pip install compressai" in refused.stderr
+
+
+@pytest.mark.parametrize("device", ["cpu", "cuda"])
+def test_a_step_asks_the_device_for_nothing(device: str) -> None:
+    """Without data in the tensors, so that no GPU is needed: a host synchronisation or a mix of devices would raise."""
+    done = run_command(device, program=[sys.executable, str(Path(__file__).parent / "fake_step.py")])
+    assert done.returncode == 0, done.stderr
+    assert "asked for nothing until the log did" in done.stdout
