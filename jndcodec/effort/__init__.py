@@ -30,8 +30,8 @@ LEVELS = {
     5: Level(dead_zone=1.0, steps=6),
     6: Level(dead_zone=1.0, steps=12),
     7: Level(dead_zone=1.0, steps=25),
-    8: Level(dead_zone=1.0, steps=40),
-    9: Level(dead_zone=1.0, steps=60),
+    8: Level(dead_zone=1.0, steps=45),
+    9: Level(dead_zone=1.0, steps=75),
 }
 SINGLE_PASS = 3  # the highest level without gradient descent: what searches try with, and what the others must beat
 
