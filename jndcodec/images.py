@@ -105,6 +105,8 @@ def _read(stream: BinaryIO, max_pixels: int | None) -> Picture:
     head = stream.read(_HEAD)
     if not head:
         raise InputError("is empty (0 bytes)")
+    if head.startswith(MAGIC):  # Pillow would open it where our plugin is registered
+        raise InputError("is a .jlc file already; `jndcodec decode` makes a picture of it")
     stream.seek(0)
     with _lock, warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
@@ -144,8 +146,6 @@ def _refuse_preview(image: Image.Image) -> None:
 
 def _unknown(head: bytes) -> str:
     """What to do about a file that Pillow does not know."""
-    if head.startswith(MAGIC):
-        return "is a .jlc file already; `jndcodec decode` makes a picture of it"
     if head[4:8] == b"ftyp" and head[8:12] in (b"heic", b"heix", b"hevc", b"mif1", b"msf1"):
         return "is HEIC, which is not read: convert it to PNG or JPEG first"
     if head[:2] == b"\xff\x0a" or head[4:8] == b"JXL ":

@@ -139,7 +139,14 @@ def test_an_interrupted_batch_leaves_whole_files_only(
         "--jobs",
         str(jobs),
     ]
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    process = subprocess.Popen(
+        command,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        # a background job of a shell is born with Ctrl-C ignored, and would pass that on
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
     deadline = time.monotonic() + 120
     while not list((tmp_path / "out").glob("*.jlc")) and time.monotonic() < deadline:
         time.sleep(0.02)

@@ -14,6 +14,7 @@ from jndcodec.codec import Codec
 from jndcodec.effort import LEVELS
 from jndcodec.effort.dead_zone import calibrated_dead_zones, dead_zones, quantiser
 from jndcodec.effort.objective import Objective, rate_trade
+from jndcodec.effort.tuning import store, tune
 from jndcodec.entropy.scale_network import T_MAX
 from jndcodec.entropy.tables import COUNT, gaussian_tables
 from jndcodec.errors import InputError, ModelError
@@ -113,6 +114,19 @@ def test_distortion_is_that_of_the_training(tiny_weights):
     assert trade.main == "ssimulacra2" and trade.shares["mse"] == 0.1
     assert rate_trade(replace(info, loss="ms-ssim")).main == "ms-ssim"
     assert rate_trade(info).main == "mse"
+
+
+def test_tuned_dead_zones_are_kept_under_the_same_id(tiny_weights, photo, tmp_path):
+    path = tmp_path / "tuned.safetensors"
+    path.write_bytes(tiny_weights.read_bytes())
+    before = Codec(weights=path)
+    zones, gain = tune(before.model, [photo(64, 64, seed) for seed in (1, 2)])
+    assert gain <= 0.05 and zones.shape == (COUNT,)
+    store(path, zones)
+    after = Codec(weights=path)
+    assert after.id == before.id
+    assert np.allclose(after.model.dead_zone.numpy(), zones, atol=1e-4)
+    assert before.decode(after.encode(_image(photo(64, 64)))).size == (64, 64)
 
 
 def test_effort_outside_the_levels_is_refused(tiny_weights, photo):
