@@ -124,7 +124,7 @@ def _encode(
         "input_bytes": input_bytes,
         "bpp": 8 * len(encoded) / (picture.width * picture.height),
         "ratio": input_bytes / len(encoded),
-        "quality": parse(encoded).t / 655.35,
+        "quality": parse(encoded).t / 655.35 if codec.model.variable_rate else None,
         "model": codec.name,
         "seconds": round(time.monotonic() - start, 3),
     }
@@ -132,7 +132,8 @@ def _encode(
 
 
 def _describe(facts: dict[str, Any]) -> str:
+    quality = "" if facts["quality"] is None else f"quality {facts['quality']:.1f}, "
     return (
         f"{facts['input']} -> {facts['output']}: {kilobytes(facts['bytes'])}, {facts['bpp']:.3f} bpp, "
-        f"1/{facts['ratio']:.1f} of the input, quality {facts['quality']:.1f}, {facts['seconds']:.1f} s"
+        f"1/{facts['ratio']:.1f} of the input, {quality}{facts['seconds']:.1f} s"
     )

@@ -113,7 +113,7 @@ class TileSet:
             ch, cw = (max(64, min(side, n) // 64 * 64) for n in (h, w))
             part = np.s_[(h - ch) // 2 : (h + ch) // 2, (w - cw) // 2 : (w + cw) // 2]
             cut = [s[large[i]][part][None] for s in (self.pictures, self.jnd) if s is not None]
-            x = [_to_float(np.ascontiguousarray(c), torch.device("cpu")) for c in cut]
+            x = [_to_float(c.copy(), torch.device("cpu")) for c in cut]
             pairs.append(Pair(x[0], x[1] if self.jnd is not None else None))
         return pairs
 
