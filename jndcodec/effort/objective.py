@@ -1,4 +1,8 @@
-"""R + λ D as the model was trained for it: the distortion that its weights file names, at the training's λ(t)."""
+"""R + λ D as the model was trained for it: the distortion that its weights file names, at the training's λ(t).
+
+A perceptual metric never stands alone: a picture optimised for SSIMULACRA2 alone gains in it what it loses in CVVDP
+and PSNR (docs/EFFORT.md), so squared error keeps it company.
+"""
 
 from __future__ import annotations
 
@@ -14,15 +18,19 @@ from jndcodec.train.rates import RateTrade, variable_rate
 from jndcodec.train.settings import parse_metrics
 from jndcodec.weights import ModelInfo
 
+COMPANION = 1.0  # least share of MSE beside another metric; like every companion it fades out towards t = 1
 BLOCK = 1024  # pixels on a side of what a distortion is measured on: bounds the memory
 
 
 def rate_trade(info: ModelInfo) -> RateTrade:
     """λ(t) and metrics from `loss` ("rd, ssimulacra2:1,mse:0.1" or a metric alone); MSE where it names none."""
     try:
-        return variable_rate(parse_metrics(info.loss.rpartition(", ")[2]), info.record.get("lambda", ""))
+        shares = parse_metrics(info.loss.rpartition(", ")[2])
     except InputError:
-        return variable_rate({"mse": 1.0}, "")
+        shares = {"mse": 1.0}
+    if "mse" != next(iter(shares)):
+        shares["mse"] = max(COMPANION, shares.get("mse", 0.0))
+    return variable_rate(shares, info.record.get("lambda", ""))
 
 
 class Objective:
