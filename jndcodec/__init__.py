@@ -1,7 +1,7 @@
 """jndcodec: a learned image codec with real bitstreams and its quality in JND units.
 
-    data = jndcodec.encode("photo.png", jnd=1.0)
-    image = jndcodec.decode(data)
+data = jndcodec.encode("photo.png", jnd=1.0)
+image = jndcodec.decode(data)
 """
 
 from __future__ import annotations

@@ -75,6 +75,14 @@ def test_every_kind_of_source_gives_the_same_file(codec: Codec, photo, tmp_path:
     assert codec.encode(sources[source], quality=20) == codec.encode(str(path), quality=20)
 
 
+def test_symbols_beyond_their_tables_are_not_cut_off(codec: Codec, photo) -> None:
+    """A bright sky over a dark ground: its DC is far from what the untrained scales of the tiny model expect."""
+    rgb = photo(128, 128) // 8
+    rgb[:64] = 255
+    decoded = np.asarray(codec.decode(codec.encode(Image.fromarray(rgb), quality=100)))
+    assert np.abs(decoded[:48].astype(int) - 255).mean() < 3
+
+
 def test_padding_costs_little(codec: Codec) -> None:
     flat = codec.encode(Image.new("RGB", (1, 1), (200, 30, 60)), quality=50)
     assert len(flat) < 120

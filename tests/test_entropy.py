@@ -8,10 +8,11 @@ import sys
 import numpy as np
 import pytest
 
+from jndcodec.container import read_varint, varint
 from jndcodec.entropy import rans
 from jndcodec.entropy.symbols import Symbols
 from jndcodec.entropy.tables import COUNT, PRECISION, Tables, gaussian_tables
-from jndcodec.errors import ModelError
+from jndcodec.errors import FormatError, ModelError
 
 
 @pytest.fixture(scope="module")
@@ -127,3 +128,47 @@ def test_damaged_tables_are_refused(tables: Tables, damage: str) -> None:
         size = size[:-1]
     with pytest.raises(ModelError):
         Tables(cdf, size, offset)
+
+
+def beyond(tables: Tables, seed: int) -> Symbols:
+    """Symbols of which a few lie far outside their tables, on both sides, and a few just at the ends."""
+    rng = np.random.default_rng(seed)
+    y, index_y = draw(tables, 10 * 9 * 16, seed)
+    index_y[index_y > 40] = 5
+    at = rng.permutation(len(y))[:60]
+    y = y.clip(tables.low[index_y], tables.high[index_y])
+    y[at[:20]] = rng.integers(500, 32767, 20)
+    y[at[20:40]] = -rng.integers(500, 32767, 20)
+    y[at[40:50]], y[at[50:]] = tables.high[index_y[at[40:50]]], tables.low[index_y[at[50:]]]
+    z = np.array([[[3, -4000, 40, 0]]], np.int16)
+    return Symbols(z, y.reshape(10, 9, 16), np.full(4, 8, np.uint8), index_y.reshape(10, 9, 16))
+
+
+@pytest.mark.parametrize("band", [1 << 22, 500])
+def test_symbols_beyond_their_tables_come_back(tables: Tables, monkeypatch: pytest.MonkeyPatch, band: int) -> None:
+    monkeypatch.setattr("jndcodec.entropy.symbols.BAND", band)
+    symbols = beyond(tables, 7)
+    z_section, y_section = symbols.pack(tables)
+    np.testing.assert_array_equal(Symbols.unpack_y(y_section, symbols.index_y, tables), symbols.y)
+    np.testing.assert_array_equal(Symbols.unpack_z(z_section, symbols.z.shape, symbols.index_z, tables), symbols.z)
+
+
+@pytest.mark.parametrize("damage", ["too few", "too many", "too large", "too long", "not there"])
+def test_excess_that_does_not_fit_is_refused(tables: Tables, damage: str) -> None:
+    symbols = beyond(tables, 8)
+    section = symbols.pack(tables)[1]
+    length, at = read_varint(section, 0, len(section))
+    body, rest = section[at : at + length], section[at + length :]
+    body = {
+        "too few": body[:1],
+        "too many": body + bytes(3),
+        "too large": varint(1 << 30) + body,
+        "too long": body,
+        "not there": b"",
+    }[damage]
+    damaged = varint(len(body) + (1 << 20 if damage == "too long" else 0)) + body + rest
+    if damage == "not there":  # the ends of the tables are taken as they are: other symbols, which the CRC catches
+        assert (Symbols.unpack_y(damaged, symbols.index_y, tables) != symbols.y).any()
+        return
+    with pytest.raises(FormatError):
+        Symbols.unpack_y(damaged, symbols.index_y, tables)

@@ -21,9 +21,7 @@ def nothing_installed(monkeypatch, tmp_path) -> None:
     monkeypatch.setenv("TORCH_HOME", str(tmp_path / "cache"))
     find = sys.modules["jndcodec.train.features"].importlib.util.find_spec
     packages = {network.package[1] for network in NETWORKS.values() if network.package}
-    monkeypatch.setattr(
-        "importlib.util.find_spec", lambda name, *rest: None if name in packages else find(name, *rest)
-    )
+    monkeypatch.setattr("importlib.util.find_spec", lambda name, *rest: None if name in packages else find(name, *rest))
     monkeypatch.setitem(sys.modules, "torchvision.models", None)
 
 
@@ -31,8 +29,10 @@ def random_state(name: str) -> dict[str, torch.Tensor]:
     """A file in the layout of the network's source, with random weights that keep the signal's size."""
     torch.manual_seed(1)
     state = NETWORKS[name].build().state_dict()
-    state = {k: torch.randn_like(v) * 0.1 if v.ndim == 1 else F.normalize(torch.randn_like(v), dim=(1, 2, 3))
-             for k, v in state.items()}
+    state = {
+        k: torch.randn_like(v) * 0.1 if v.ndim == 1 else F.normalize(torch.randn_like(v), dim=(1, 2, 3))
+        for k, v in state.items()
+    }
     return {f"features.{k}": v for k, v in state.items()} | {"classifier.0.weight": torch.zeros(2, 2)}
 
 

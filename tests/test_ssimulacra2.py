@@ -32,8 +32,15 @@ def reference(tmp_path, a: np.ndarray, b: np.ndarray) -> float:
 
 @pytest.mark.parametrize(
     ("form", "quality", "size"),
-    [("JPEG", 95, (256, 256)), ("JPEG", 60, (333, 251)), ("JPEG", 15, (256, 384)), ("WEBP", 80, (257, 400)),
-     ("WEBP", 30, (256, 256)), ("JPEG", 80, (100, 70)), ("JPEG", 70, (31, 45))],
+    [
+        ("JPEG", 95, (256, 256)),
+        ("JPEG", 60, (333, 251)),
+        ("JPEG", 15, (256, 384)),
+        ("WEBP", 80, (257, 400)),
+        ("WEBP", 30, (256, 256)),
+        ("JPEG", 80, (100, 70)),
+        ("JPEG", 70, (31, 45)),
+    ],
 )
 def test_agrees_with_the_package(tmp_path, photo, form, quality, size) -> None:
     ref = photo(*size, seed=quality)

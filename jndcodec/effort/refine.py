@@ -157,9 +157,7 @@ class Relaxed:
             self.log_sigma_z = model.scale_z.log(knob)
         self.knob = knob
 
-    def __call__(
-        self, y: Tensor, z: Tensor, seen: Tensor, relax: Callable[[Tensor], Tensor]
-    ) -> tuple[Tensor, Tensor]:
+    def __call__(self, y: Tensor, z: Tensor, seen: Tensor, relax: Callable[[Tensor], Tensor]) -> tuple[Tensor, Tensor]:
         """(x_hat, bits) with `relax` in place of rounding; `seen` (1, 1, h, w): elements that are coded at all."""
         model = self.model
         z_hat = relax(z)

@@ -3,6 +3,9 @@
 Order: rows, columns, channels. y is cut into bands of whole rows, each a rANS stream of its own, so that the coder's
 memory stays bounded: a band holds as many rows as keep it within BAND elements (at least one). Bands but the last are
 preceded by their length as a varint. A band without coded elements is empty.
+
+A symbol beyond its table (rare: a bright sky under a small scale) is coded as the first or last one of the table,
+and what is missing stands in front of the streams as a varint. So the tables stay short and nothing is ever cut off.
 """
 
 from __future__ import annotations
@@ -16,8 +19,10 @@ import numpy as np
 from jndcodec.container import read_varint, varint
 from jndcodec.entropy import rans
 from jndcodec.entropy.tables import Tables
+from jndcodec.errors import FormatError
 
 BAND = 1 << 22
+SYMBOL_LIMIT = 2**15 - 1  # magnitude that any symbol may have
 
 
 @dataclass
@@ -37,10 +42,13 @@ class Symbols:
         return crc
 
     def pack(self, tables: Tables) -> tuple[bytes, bytes]:
-        """The streams of z and y."""
-        z = _encode(self.z, np.broadcast_to(self.index_z, self.z.shape), tables)
-        streams = [_encode(self.y[band], self.index_y[band], tables) for band in _bands(self.index_y)]
-        return z, b"".join(varint(len(stream)) + stream for stream in streams[:-1]) + streams[-1]
+        """The sections of z and y."""
+        index_z = np.broadcast_to(self.index_z, self.z.shape)
+        z = _pack_excess([_excess(self.z, index_z, tables)]) + _encode(self.z, index_z, tables)
+        bands = [(self.y[band], self.index_y[band]) for band in _bands(self.index_y)]
+        streams = [_encode(y, index, tables) for y, index in bands]
+        excess = _pack_excess([_excess(y, index, tables) for y, index in bands])
+        return z, excess + b"".join(varint(len(stream)) + stream for stream in streams[:-1]) + streams[-1]
 
     def bits(self, tables: Tables) -> float:
         """What the streams will take, without their constant parts: fast, for choosing between alternatives."""
@@ -48,20 +56,27 @@ class Symbols:
         return bits + sum(float(tables.bits(self.y[band], self.index_y[band]).sum()) for band in _bands(self.index_y))
 
     @staticmethod
-    def unpack_z(stream: bytes, shape: tuple[int, int, int], index_z: np.ndarray, tables: Tables) -> np.ndarray:
-        """z from its stream."""
-        return _decode(stream, np.broadcast_to(index_z, shape), tables)
+    def unpack_z(section: bytes, shape: tuple[int, int, int], index_z: np.ndarray, tables: Tables) -> np.ndarray:
+        """z from its section. FormatError where what exceeds the tables does not fit."""
+        excess, at = _unpack_excess(section)
+        index = np.broadcast_to(index_z, shape)
+        z = _decode(section[at:], index, tables)
+        _check_used(_add_excess(z, index, tables, excess, 0), excess)
+        return z
 
     @staticmethod
-    def unpack_y(stream: bytes, index_y: np.ndarray, tables: Tables) -> np.ndarray:
-        """y from its stream; elements with index 0 are 0."""
-        y, at, bands = np.empty(index_y.shape, np.int16), 0, list(_bands(index_y))
+    def unpack_y(section: bytes, index_y: np.ndarray, tables: Tables) -> np.ndarray:
+        """y from its section; elements with index 0 are 0. FormatError as for z, and for bands that do not fit."""
+        y, bands, used = np.empty(index_y.shape, np.int16), list(_bands(index_y)), 0
+        excess, at = _unpack_excess(section)
         for i, band in enumerate(bands):
-            length = len(stream) - at
+            length = len(section) - at
             if i < len(bands) - 1:
-                length, at = read_varint(stream, at, len(stream))
-            y[band] = _decode(stream[at : at + length], index_y[band], tables)
+                length, at = read_varint(section, at, len(section))
+            y[band] = _decode(section[at : at + length], index_y[band], tables)
+            used = _add_excess(y[band], index_y[band], tables, excess, used)
             at += length
+        _check_used(used, excess)
         return y
 
 
@@ -73,7 +88,10 @@ def _bands(index_y: np.ndarray) -> Iterator[slice]:
 
 def _encode(symbols: np.ndarray, indexes: np.ndarray, tables: Tables) -> bytes:
     coded = indexes > 0
-    return rans.encode(symbols[coded], indexes[coded], tables) if coded.any() else b""
+    if not coded.any():
+        return b""
+    index = indexes[coded]
+    return rans.encode(symbols[coded].clip(tables.low[index], tables.high[index]), index, tables)
 
 
 def _decode(stream: bytes, indexes: np.ndarray, tables: Tables) -> np.ndarray:
@@ -82,3 +100,56 @@ def _decode(stream: bytes, indexes: np.ndarray, tables: Tables) -> np.ndarray:
     if coded.any():
         out[coded] = rans.decode(stream, indexes[coded], tables)
     return out
+
+
+def _saturated(symbols: np.ndarray, indexes: np.ndarray, tables: Tables) -> np.ndarray:
+    """Booleans: which coded elements stand at an end of their table or beyond."""
+    return ((symbols <= tables.low[indexes]) | (symbols >= tables.high[indexes])) & (indexes > 0)
+
+
+def _excess(symbols: np.ndarray, indexes: np.ndarray, tables: Tables) -> np.ndarray:
+    """How far each saturated element lies beyond the end of its table, in coding order."""
+    at = _saturated(symbols, indexes, tables)
+    value, index = symbols[at].astype(np.int32), indexes[at]
+    return np.maximum(value - tables.high[index], tables.low[index] - value)
+
+
+def _pack_excess(parts: list[np.ndarray]) -> bytes:
+    """Length and varints; nothing but a zero length where no symbol exceeds its table."""
+    values = np.concatenate(parts)
+    body = b"".join(varint(value) for value in values.tolist()) if values.any() else b""
+    return varint(len(body)) + body
+
+
+def _unpack_excess(section: bytes) -> tuple[list[int], int]:
+    """(values, where the streams begin)."""
+    length, at = read_varint(section, 0, len(section))
+    end = at + length
+    if end > len(section):
+        raise FormatError("damaged .jlc file: what exceeds its tables is cut short")
+    values = []
+    while at < end:
+        value, at = read_varint(section, at, end)
+        values.append(value)
+    return values, at
+
+
+def _add_excess(symbols: np.ndarray, indexes: np.ndarray, tables: Tables, excess: list[int], used: int) -> int:
+    """Add the next values to the saturated elements, away from 0, in place; returns how many are used up now."""
+    if excess:
+        at = _saturated(symbols, indexes, tables)
+        here = excess[used : used + int(at.sum())]
+        used += len(here)
+        if len(here) < at.sum() or max(here, default=0) > SYMBOL_LIMIT:
+            raise FormatError("damaged .jlc file: what exceeds its tables does not fit its symbols")
+        value = symbols[at].astype(np.int32)
+        value += np.where(value == tables.high[indexes[at]], 1, -1) * np.array(here, np.int32)
+        if np.abs(value).max(initial=0) > SYMBOL_LIMIT:
+            raise FormatError("damaged .jlc file: a symbol is too large")
+        symbols[at] = value
+    return used
+
+
+def _check_used(used: int, excess: list[int]) -> None:
+    if used != len(excess):
+        raise FormatError("damaged .jlc file: what exceeds its tables does not fit its symbols")

@@ -70,11 +70,12 @@ class Tables:
         return high
 
     def bits(self, symbols: np.ndarray, indexes: np.ndarray) -> np.ndarray:
-        """Cost of each symbol in bits (float32), 0 under table 0."""
+        """Cost of each symbol in bits (float32), 0 under table 0; beyond a table, that of its end and of a varint."""
+        inside = np.clip(symbols, self.low[indexes], self.high[indexes])
         start = np.concatenate([[0], np.cumsum(self.size)[:-1]])
-        at = start[indexes] + symbols - self.offset[indexes]
+        at = start[indexes] + inside - self.offset[indexes]
         cost = PRECISION - np.log2(np.maximum(self.cdf[at + 1] - self.cdf[at], 1))
-        return np.where(indexes == 0, 0.0, cost).astype(np.float32)
+        return np.where(indexes == 0, 0.0, cost + 8.0 * (inside != symbols)).astype(np.float32)
 
 
 def gaussian_tables() -> Tables:

@@ -17,9 +17,8 @@ from torch import Tensor
 from jndcodec.device import choose_device, choose_dtype
 from jndcodec.effort import level_of
 from jndcodec.effort.dead_zone import Quantise, calibrated_dead_zones, quantiser
-from jndcodec.entropy.lookup import look_up
 from jndcodec.entropy.scale_network import T_MAX
-from jndcodec.entropy.symbols import Symbols
+from jndcodec.entropy.symbols import SYMBOL_LIMIT, Symbols
 from jndcodec.entropy.tables import Tables
 from jndcodec.errors import SymbolError
 from jndcodec.model.interface import Compressed
@@ -49,8 +48,6 @@ class NativeModel:
         self.float_model = build_model(info, tensors).to(self.device)
         self.scale_network = read_scale_network(tensors)
         self.tables = Tables(*(tensors[f"tables.{part}"].numpy() for part in ("cdf", "size", "offset")))
-        self.low = torch.from_numpy(self.tables.low).to(self.device, torch.float32)
-        self.high = torch.from_numpy(self.tables.high).to(self.device, torch.float32)
         self.dead_zone = torch.from_numpy(calibrated_dead_zones(info.calibration, self.tables)).to(self.device)
         config = self.float_model.config
         self.g_a_halo = math.ceil((2 * config.n8 + 2) / 2) + 2 * config.n16  # in elements of y
@@ -135,8 +132,8 @@ class NativeModel:
         self, y: Tensor, z: Tensor, t: int, size: tuple[int, int], quantise: Quantise
     ) -> tuple[Symbols, Tensor]:
         """Round z and y (floats of `analyse` and `hyper_analyse`, or better ones) to symbols: (symbols, y_hat)."""
-        index_z = torch.from_numpy(self.scale_network.indexes_z(t).astype(np.int64))[None, :, None, None]
-        z_hat = torch.round(z).clamp(self.low.cpu()[index_z], self.high.cpu()[index_z])
+        coded_z = torch.from_numpy(self.scale_network.indexes_z(t) > 0)[None, :, None, None]
+        z_hat = torch.round(z).clamp(-SYMBOL_LIMIT, SYMBOL_LIMIT) * coded_z
         index = self._indexes(z_hat, t, size)
         out = np.zeros(index.shape, np.int16)
         index_t, out_t = _as_tensor(index), _as_tensor(out)
@@ -144,7 +141,7 @@ class NativeModel:
         def code(span: Span, mean: Tensor) -> Tensor:
             here = index_t[:, :, span.target].to(self.device)
             symbols = quantise(y[:, :, span.target].to(self.device) - mean, here)
-            return symbols.clamp(look_up(self.low, here), look_up(self.high, here))
+            return symbols.clamp(-SYMBOL_LIMIT, SYMBOL_LIMIT) * (here > 0)
 
         def keep(span: Span, symbols: Tensor, mask: Tensor) -> None:
             part = out_t[:, :, span.target]
