@@ -51,9 +51,11 @@ def worker_pool(jobs: int) -> Iterator[ProcessPoolExecutor]:
         yield pool
         pool.shutdown()
     except BaseException:
-        for child in multiprocessing.active_children():
-            child.terminate()
         pool.shutdown(wait=False, cancel_futures=True)
+        while children := multiprocessing.active_children():  # one that was just being started may miss the first call
+            for child in children:
+                child.kill()
+                child.join(1)
         raise
 
 
