@@ -15,7 +15,7 @@ RECIPES: dict[str, dict[str, Any]] = {
     },
     # Small patches first: steps count most in the beginning.
     "scratch": {"stages": "16x128,8x256@0.6", "lr": 5e-3},
-    "finetune": {"lr": 2e-3, "warmup": 0.01},
+    "finetune": {"lr": 4e-4, "warmup": 0.01},
 }  # fmt: skip
 
 
@@ -25,7 +25,7 @@ def fill_in(settings: Settings) -> Settings:
     if settings.lr is not None:
         lr = settings.lr
     elif optimizer == "muon":
-        lr = 2e-3 if settings.init else 5e-3
+        lr = 4e-4 if settings.init else 5e-3
     else:
         lr = 4e-4 if settings.native else 1e-4
     features = settings.features or ("vgg16" if settings.variant == "paper" else "alexnet")
