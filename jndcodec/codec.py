@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import functools
 import warnings
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -19,7 +19,7 @@ from jndcodec.container import MAX_SIDE, Flags, Jlc, Section, parse
 from jndcodec.entropy.scale_network import T_MAX
 from jndcodec.errors import LimitError, ModelError, TargetError
 from jndcodec.images import MAX_PIXELS, Picture, load_picture, picture_to_image
-from jndcodec.model.interface import Model
+from jndcodec.model.interface import Model, Progress, silent
 from jndcodec.model.native import STRIDE_Z, NativeModel
 from jndcodec.sections import pack_extras, unpack_alpha, unpack_metadata
 from jndcodec.weights import ModelInfo, find_by_id, find_by_name, is_foreign, read_info
@@ -76,7 +76,7 @@ class Codec:
         strip: bool = False,
         verify: bool = False,
         max_pixels: int | None = MAX_PIXELS,
-        progress: Callable[[float], None] | None = None,
+        progress: Progress = silent,
     ) -> bytes:
         """A picture as .jlc bytes.
 
@@ -85,7 +85,6 @@ class Codec:
         effort 1 … 9 trades time for bytes. strip: leave out EXIF and XMP. verify: decode the result and compare its
         symbols before returning. progress is called with the share done. Errors: InputError, LimitError, TargetError.
         """
-        report = progress or (lambda share: None)
         picture = image if isinstance(image, Picture) else _load(image, max_pixels)
         height, width = picture.rgb.shape[:2]
         if max(height, width) > MAX_SIDE:
@@ -94,23 +93,23 @@ class Codec:
         jlc.flags |= Flags.GREY if picture.grey else Flags.NONE
         jlc.flags |= Flags.NONE if self.model.exact else Flags.FLOAT_ENTROPY
         jlc.sections |= pack_extras(picture, strip)
-        report(0.05)
-        trials = target.Trials(self.model, picture.rgb, effort, lambda share: report(0.05 + 0.9 * share))
+        progress(0.05)
+        trials = target.Trials(self.model, picture.rgb, effort, lambda share: progress(0.05 + 0.9 * share))
         jlc.t = self._knob(trials, jlc, quality=quality, jnd=jnd, bpp=bpp, size=size)
         coded = trials.full(picture.rgb, jlc.t)
         jlc.sections[Section.Z], jlc.sections[Section.Y], jlc.symbols_crc = coded.z, coded.y, coded.symbols_crc
         data = jlc.pack()
         if verify:
-            report(0.95)
+            progress(0.95)
             self.decode(data, max_pixels=None)
-        report(1.0)
+        progress(1.0)
         return data
 
     def encode_batch(self, images: Iterable[Source], **options: Any) -> list[bytes]:
         """`encode` for each picture, with the same options."""
         return [self.encode(image, **options) for image in images]
 
-    def decode(self, data: bytes, *, max_pixels: int | None = MAX_PIXELS) -> Image.Image:
+    def decode(self, data: bytes, *, max_pixels: int | None = MAX_PIXELS, progress: Progress = silent) -> Image.Image:
         """The picture in .jlc bytes, with alpha and metadata. FormatError, VersionError, ModelError, SymbolError."""
         jlc = parse(data)
         if jlc.model_id != self.id:
@@ -120,7 +119,7 @@ class Codec:
         alpha = unpack_alpha(jlc.sections[Section.ALPHA], size) if Section.ALPHA in jlc.sections else None
         metadata = unpack_metadata(jlc.sections)
         streams = jlc.sections[Section.Z], jlc.sections[Section.Y]
-        rgb = self.model.decompress(*streams, jlc.symbols_crc, jlc.t, size)
+        rgb = self.model.decompress(*streams, jlc.symbols_crc, jlc.t, size, progress)
         return picture_to_image(Picture(rgb=rgb, grey=jlc.grey, alpha=alpha, **metadata))
 
     def _knob(
@@ -211,6 +210,7 @@ def decode(
     precision: str = "auto",
     threads: int | None = None,
     max_pixels: int | None = MAX_PIXELS,
+    progress: Progress = silent,
 ) -> Image.Image:
     """The picture in .jlc bytes, by the installed model that the file names, or by `weights`."""
     if threads:
@@ -220,4 +220,4 @@ def decode(
     if weights is None and info is None:
         raise ModelError(missing_model(jlc))
     codec = _warm(str(weights) if weights else None, info.name if info and not weights else None, device, precision)
-    return codec.decode(data, max_pixels=max_pixels)
+    return codec.decode(data, max_pixels=max_pixels, progress=progress)

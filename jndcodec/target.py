@@ -16,7 +16,7 @@ from jndcodec.effort import SINGLE_PASS, level_of
 from jndcodec.entropy.scale_network import T_MAX
 from jndcodec.errors import TargetError
 from jndcodec.jnd import jnd_from_ssimulacra2, ssimulacra2_from_jnd
-from jndcodec.model.interface import Compressed, Model
+from jndcodec.model.interface import Compressed, Model, Progress
 
 TRIALS = 7
 SAMPLE_ABOVE = 2_000_000  # pixels
@@ -80,7 +80,7 @@ class Trials:
     """Codings of one picture. Searches try the quickest level that quantises alike; the slow levels, whose gain
     differs from picture to picture, are tried themselves a few times in the end, and no coding is made twice."""
 
-    def __init__(self, model: Model, rgb: np.ndarray, effort: int, progress: Callable[[float], None]) -> None:
+    def __init__(self, model: Model, rgb: np.ndarray, effort: int, progress: Progress) -> None:
         """progress: called with the share done."""
         self.model, self.rgb, self.effort = model, rgb, effort
         self.slow = model.exact and level_of(effort).steps > 0

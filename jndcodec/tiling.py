@@ -53,6 +53,15 @@ def even(total: int, limit: int, unit: int = 1) -> int:
     return math.ceil(total / count / unit) * unit
 
 
+def windows(rows: int, columns: int, limit: int, halo: int, unit: int = 1) -> list[tuple[Span, Span]]:
+    """(row, column) spans of even windows over a grid, row by row, none over `limit` on a side but for its halo."""
+    return [
+        (row, column)
+        for row in spans(rows, even(rows, limit, unit), halo)
+        for column in spans(columns, even(columns, limit, unit), halo)
+    ]
+
+
 def read_padded(rgb: np.ndarray, row: Span, column: Span) -> np.ndarray:
     """What a window of a picture (H, W, C) reads; beyond the bottom and right edges, the edge repeated."""
     part = rgb[row.low : row.high, column.low : column.high]

@@ -62,7 +62,7 @@ def decode(
 def _decode(
     source: str,
     *,
-    progress: Callable[[float], None] | None = None,
+    progress: Callable[[float], None] = lambda share: None,
     file_format: str,
     limit: dict[str, int],
     options: dict[str, Any],
@@ -73,7 +73,7 @@ def _decode(
 
     start = time.monotonic()
     data = read_jlc(source)
-    image = decode_bytes(data, **limit, **options)
+    image = decode_bytes(data, progress=progress, **limit, **options)
     stream = BytesIO()
     notes = write_image(image, stream, file_format)
     facts = {

@@ -96,7 +96,7 @@ def _codec(model: str | None, weights: Path | None, device: str, precision: str,
 def _encode(
     source: str,
     *,
-    progress: Callable[[float], None] | None = None,
+    progress: Callable[[float], None] = lambda share: None,
     codec_options: tuple[Any, ...],
     options: dict[str, Any],
     limit: dict[str, int],

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -24,10 +24,10 @@ from torch import Tensor
 from jndcodec.effort.objective import Objective
 from jndcodec.entropy.scale_network import T_MAX
 from jndcodec.entropy.tables import LOG_STEP, SCALE_MIN
-from jndcodec.model.interface import Compressed
+from jndcodec.model.interface import Compressed, Progress
 from jndcodec.model.layers import gaussian_bits
 from jndcodec.model.vbr import STRIDE_Y, STRIDE_Z, JlcVbr, step_masks
-from jndcodec.tiling import Span, even, spans
+from jndcodec.tiling import Span, windows
 from jndcodec.weights import ModelInfo
 
 if TYPE_CHECKING:
@@ -46,19 +46,19 @@ AVERAGED = 50  # … where there are this many steps to average over; with fewer
 
 
 def refine(
-    model: NativeModel, rgb: np.ndarray, y: Tensor, z: Tensor, t: int, steps: int, progress: Callable[[float], None]
+    model: NativeModel, rgb: np.ndarray, y: Tensor, z: Tensor, t: int, steps: int, progress: Progress
 ) -> tuple[Tensor, Tensor]:
     """Better (y, z), floats before rounding as `analyse` and `hyper_analyse` give them, which are left alone.
 
     rgb: uint8 (H, W, 3). steps: of gradient descent, at each window. progress: called with the share done.
     """
     y, z = y.clone(), z.clone()
-    windows = list(_windows(y.shape[2] // CELL, y.shape[3] // CELL))
-    for i, (row, column) in enumerate(windows):
+    over_z = windows(y.shape[2] // CELL, y.shape[3] // CELL, WINDOW // CELL, HALO // CELL)
+    for i, (row, column) in enumerate(over_z):
         window = _Window(model, rgb, y, z, t, row, column, noise=min(1.0, steps / AVERAGED))
         for step in range(steps):
             window.step(step / max(1, steps - 1))
-            progress((i + (step + 1) / steps) / len(windows))
+            progress((i + (step + 1) / steps) / len(over_z))
         window.write(y, z)
     return y, z
 
@@ -71,14 +71,6 @@ def the_better(single_pass: Compressed, refined: Compressed, info: ModelInfo, rg
         coded.reconstruct = functools.partial(np.copy, decoded)
         costs.append(objective.judge(len(coded.z) + len(coded.y), decoded, rgb))
     return refined if costs[1] < costs[0] else single_pass
-
-
-def _windows(rows: int, columns: int) -> Iterator[tuple[Span, Span]]:
-    """Windows over z."""
-    limit, halo = WINDOW // CELL, HALO // CELL
-    for row in spans(rows, even(rows, limit), halo):
-        for column in spans(columns, even(columns, limit), halo):
-            yield row, column
 
 
 class _Window:

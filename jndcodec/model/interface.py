@@ -8,6 +8,12 @@ from typing import Protocol
 
 import numpy as np
 
+Progress = Callable[[float], None]  # called with the share done, 0 … 1, rising
+
+
+def silent(share: float) -> None:
+    """Progress that nobody watches."""
+
 
 @dataclass
 class Compressed:
@@ -27,10 +33,10 @@ class Model(Protocol):
     exact: bool  # integers alone decide the symbols
     variable_rate: bool  # whether t does anything
 
-    def compress(
-        self, rgb: np.ndarray, t: int, effort: int = 1, progress: Callable[[float], None] | None = None
-    ) -> Compressed:
-        """Code a picture; effort 1 … 9 trades time for bytes. progress: called with the share done at slow levels."""
+    def compress(self, rgb: np.ndarray, t: int, effort: int = 1, progress: Progress = silent) -> Compressed:
+        """Code a picture; effort 1 … 9 trades time for bytes."""
 
-    def decompress(self, z: bytes, y: bytes, symbols_crc: int, t: int, size: tuple[int, int]) -> np.ndarray:
+    def decompress(
+        self, z: bytes, y: bytes, symbols_crc: int, t: int, size: tuple[int, int], progress: Progress = silent
+    ) -> np.ndarray:
         """The picture of `size` = (H, W). SymbolError where the symbols are not those that were encoded."""

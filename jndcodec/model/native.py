@@ -21,14 +21,15 @@ from jndcodec.entropy.scale_network import T_MAX
 from jndcodec.entropy.symbols import SYMBOL_LIMIT, Symbols
 from jndcodec.entropy.tables import Tables
 from jndcodec.errors import SymbolError
-from jndcodec.model.interface import Compressed
+from jndcodec.model.interface import Compressed, Progress, silent
 from jndcodec.model.vbr import STEPS, STRIDE_Y, STRIDE_Z, step_masks
-from jndcodec.tiling import Span, even, read_padded, spans
+from jndcodec.tiling import Span, read_padded, spans, windows
 from jndcodec.weights import ModelInfo, build_model, load_tensors, read_scale_network
 
 WINDOW = 128  # elements of y on a side of what the transforms read at once: 2048 pixels
 STRIP = 32768  # elements of y per channel in what the hyper transforms and the context read at once
 CELL = STRIDE_Z // STRIDE_Y
+ANALYSIS, SYNTHESIS = 0.7, 0.6  # about the shares of g_a and g_s in the time of their directions, for progress
 H_A_HALO, H_S_HALO = 2, 1  # receptive fields of h_a and h_s beyond an element of z, in elements of z
 
 
@@ -55,18 +56,17 @@ class NativeModel:
 
     # -- the two directions (jndcodec.model.interface)
 
-    def compress(
-        self, rgb: np.ndarray, t: int, effort: int = 1, progress: Callable[[float], None] | None = None
-    ) -> Compressed:
+    def compress(self, rgb: np.ndarray, t: int, effort: int = 1, progress: Progress = silent) -> Compressed:
         level = level_of(effort)
-        y = self.analyse(rgb, t)
+        y = self.analyse(rgb, t, silent if level.steps else lambda share: progress(ANALYSIS * share))
         z = self.hyper_analyse(y, t)
         single_pass = self._code(y, z, t, rgb.shape[:2], quantiser(self.dead_zone, level.dead_zone))
         if not level.steps:
+            progress(1.0)
             return single_pass
         from jndcodec.effort.refine import refine, the_better
 
-        y, z = refine(self, rgb, y, z, t, level.steps, progress or (lambda share: None))
+        y, z = refine(self, rgb, y, z, t, level.steps, progress)
         refined = self._code(y, z, t, rgb.shape[:2], quantiser(self.dead_zone, 0.0))
         return the_better(single_pass, refined, self.info, rgb, t)
 
@@ -74,47 +74,51 @@ class NativeModel:
         symbols, y_hat = self.quantise(y, z, t, size, quantise)
         return Compressed(*symbols.pack(self.tables), symbols.crc(), lambda: self.synthesise(y_hat, t, size))
 
-    def decompress(self, z: bytes, y: bytes, symbols_crc: int, t: int, size: tuple[int, int]) -> np.ndarray:
+    def decompress(
+        self, z: bytes, y: bytes, symbols_crc: int, t: int, size: tuple[int, int], progress: Progress = silent
+    ) -> np.ndarray:
         symbols = self.unpack(z, y, t, size)
         if symbols.crc() != symbols_crc:
             raise SymbolError(
                 "the symbols differ from those that were encoded, though the file is whole: "
                 "the probability tables came out different here; please report this with the file"
             )
-        return self.synthesise(self.reconstruct(symbols, t), t, size)
+        y_hat = self.reconstruct(symbols, t)
+        return self.synthesise(y_hat, t, size, lambda share: progress(1 - SYNTHESIS * (1 - share)))
 
     # -- float stages
 
     @torch.inference_mode()
-    def analyse(self, rgb: np.ndarray, t: int) -> Tensor:
+    def analyse(self, rgb: np.ndarray, t: int, progress: Progress = silent) -> Tensor:
         """g_a, window by window; the picture is padded to multiples of 64 by repeating its edge."""
         height, width = rgb.shape[:2]
         rows, columns = latent_size(height, width)
         knob, y = self._knob(t), self._new(rows, columns)
-        for row in spans(rows, even(rows, WINDOW, CELL), self.g_a_halo):
-            for column in spans(columns, even(columns, WINDOW, CELL), self.g_a_halo):
-                part = read_padded(rgb, row.scaled(STRIDE_Y), column.scaled(STRIDE_Y))
-                x = torch.from_numpy(part).to(self.device).permute(2, 0, 1)[None].float().div_(255)
-                with self.autocast():
-                    out = self.float_model.analyse(x, knob)
-                y[..., row.target, column.target] = out[..., row.inner, column.inner]
+        parts = windows(rows, columns, WINDOW, self.g_a_halo, CELL)
+        for i, (row, column) in enumerate(parts):
+            part = read_padded(rgb, row.scaled(STRIDE_Y), column.scaled(STRIDE_Y))
+            x = torch.from_numpy(part).to(self.device).permute(2, 0, 1)[None].float().div_(255)
+            with self.autocast():
+                out = self.float_model.analyse(x, knob)
+            y[..., row.target, column.target] = out[..., row.inner, column.inner]
+            progress((i + 1) / len(parts))
         return y
 
     @torch.inference_mode()
-    def synthesise(self, y_hat: Tensor, t: int, size: tuple[int, int]) -> np.ndarray:
+    def synthesise(self, y_hat: Tensor, t: int, size: tuple[int, int], progress: Progress = silent) -> np.ndarray:
         """g_s, window by window, to uint8."""
         height, width = size
         knob, rgb = self._knob(t), np.empty((height, width, 3), np.uint8)
-        rows, columns = y_hat.shape[2:]
-        for row in spans(rows, even(rows, WINDOW, CELL), self.g_s_halo):
-            for column in spans(columns, even(columns, WINDOW, CELL), self.g_s_halo):
-                with self.autocast():
-                    x = self.float_model.synthesise(y_hat[..., row.outer, column.outer].to(self.device), knob)
-                high, wide = row.scaled(STRIDE_Y), column.scaled(STRIDE_Y)
-                x = x[0, :, high.inner, wide.inner].clamp(0, 1).mul(255).round_().to(torch.uint8)
-                block = x.permute(1, 2, 0).cpu().numpy()
-                target = rgb[high.target, wide.target]
-                target[:] = block[: target.shape[0], : target.shape[1]]
+        parts = windows(*y_hat.shape[2:], WINDOW, self.g_s_halo, CELL)
+        for i, (row, column) in enumerate(parts):
+            with self.autocast():
+                x = self.float_model.synthesise(y_hat[..., row.outer, column.outer].to(self.device), knob)
+            high, wide = row.scaled(STRIDE_Y), column.scaled(STRIDE_Y)
+            x = x[0, :, high.inner, wide.inner].clamp(0, 1).mul(255).round_().to(torch.uint8)
+            block = x.permute(1, 2, 0).cpu().numpy()
+            target = rgb[high.target, wide.target]
+            target[:] = block[: target.shape[0], : target.shape[1]]
+            progress((i + 1) / len(parts))
         return rgb
 
     @torch.inference_mode()

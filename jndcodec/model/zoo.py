@@ -22,7 +22,7 @@ import torch
 from torch import Tensor, nn
 
 from jndcodec.errors import DependencyError, LimitError, ModelError, SymbolError
-from jndcodec.model.interface import Compressed
+from jndcodec.model.interface import Compressed, Progress, silent
 from jndcodec.model.zoo_coder import Coder, StepwiseCoder, crc
 from jndcodec.weights import ModelInfo
 
@@ -78,9 +78,7 @@ class ZooModel:
         )
 
     @torch.inference_mode()
-    def compress(
-        self, rgb: np.ndarray, t: int, effort: int = 1, progress: Callable[[float], None] | None = None
-    ) -> Compressed:
+    def compress(self, rgb: np.ndarray, t: int, effort: int = 1, progress: Progress = silent) -> Compressed:
         """Code a picture. t, effort and progress change nothing. LimitError over MAX_PIXELS."""
         size = rgb.shape[:2]
         rows, columns = _cells(size)
@@ -92,7 +90,9 @@ class ZooModel:
         return Compressed(z, y, checksum, lambda: self.decompress(z, y, checksum, t, size))
 
     @torch.inference_mode()
-    def decompress(self, z: bytes, y: bytes, symbols_crc: int, t: int, size: tuple[int, int]) -> np.ndarray:
+    def decompress(
+        self, z: bytes, y: bytes, symbols_crc: int, t: int, size: tuple[int, int], progress: Progress = silent
+    ) -> np.ndarray:
         """The picture of `size` = (H, W); FormatError, LimitError, SymbolError."""
         rows, columns = _cells(size)
         if isinstance(self.coder_y, StepwiseCoder):
