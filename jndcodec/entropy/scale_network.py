@@ -2,8 +2,9 @@
 
 The index decides which table a symbol is coded with, so both sides must compute the same one on any machine, with any
 thread count and any BLAS. All values here are integers, and the largest partial sum that can occur is proved at export
-to stay below 2^53; float64 adds such numbers without rounding, in any order. Convolutions run as unfold and matmul
-(no Winograd, no FFT); between layers: add half, shift right, clamp, which is exact too. It always runs on the CPU.
+to stay below 2^53; float64 adds such numbers without rounding, in any order. A convolution is the sum of a matrix
+product for each of its taps (no Winograd, no FFT); between layers: add half, shift right, clamp, which is exact too.
+It always runs on the CPU.
 
 Number formats: weights int16 with `shift` fractional bits; activations at most 16 bits with ACTIVATION_BITS fractional
 bits; biases with both; what comes out is in table steps with ACTIVATION_BITS fractional bits.
@@ -48,12 +49,20 @@ class IntegerConv:
         return math.log2(largest.max().item())
 
     def __call__(self, x: Tensor) -> Tensor:
-        n, _, height, width = x.shape
-        kernel = self.weight.shape[2]
-        columns = x.flatten(2) if kernel == 1 else F.unfold(x, kernel, padding=kernel // 2)
-        y = self.weight.flatten(1) @ columns + self.bias[:, None]
-        y = torch.floor((y + 2.0 ** (self.shift - 1)) * 2.0**-self.shift)
-        y = y.clamp_(0 if self.relu else -ACTIVATION_LIMIT, ACTIVATION_LIMIT).reshape(n, -1, height, width)
+        """(C_in, h, w) -> (C_out, h, w), or (C_out / 4, 2h, 2w)."""
+        _, height, width = x.shape
+        kernel, margin = self.weight.shape[2], self.weight.shape[2] // 2
+        # Rows of the padded input one after the other: each tap reads a contiguous piece. What a row's end reads of
+        # the next row is cut off with the margin; the last row needs `margin` more.
+        wide = width + 2 * margin
+        flat = F.pad(F.pad(x, (margin, margin, margin, margin)).flatten(1), (0, 2 * margin))
+        y = self.bias[:, None].repeat(1, height * wide)
+        for row in range(kernel):
+            for column in range(kernel):
+                start = row * wide + column
+                y.addmm_(self.weight[:, :, row, column], flat[:, start : start + height * wide])
+        y.add_(2.0 ** (self.shift - 1)).mul_(2.0**-self.shift).floor_()
+        y = y.clamp_(0 if self.relu else -ACTIVATION_LIMIT, ACTIVATION_LIMIT).view(-1, height, wide)[..., :width]
         return F.pixel_shuffle(y, 2) if self.upsample else y
 
 
@@ -74,11 +83,11 @@ class ScaleNetwork:
 
     def indexes_y(self, z: Tensor, t: int) -> np.ndarray:
         """z (1, cz, h, w) integers -> table index of every element of y, uint8 (4h, 4w, m), channels last."""
-        x = z.to("cpu", torch.float64) * 2.0**ACTIVATION_BITS
+        x = z[0].to("cpu", torch.float64) * 2.0**ACTIVATION_BITS
         x = x.clamp(-ACTIVATION_LIMIT, ACTIVATION_LIMIT)
         for layer in self.layers:
             x = layer(x)
-        return _to_index(x[0] + _interpolate(self.index_y, t)[:, None, None]).permute(1, 2, 0).contiguous().numpy()
+        return _to_index(x.add_(_interpolate(self.index_y, t)[:, None, None])).permute(1, 2, 0).contiguous().numpy()
 
 
 def _interpolate(anchors: Tensor, t: int) -> Tensor:
@@ -94,9 +103,8 @@ def _interpolate(anchors: Tensor, t: int) -> Tensor:
 
 
 def _to_index(x: Tensor) -> Tensor:
-    """Round away the fractional bits and limit to the tables there are."""
-    half = 2.0 ** (ACTIVATION_BITS - 1)
-    return torch.floor((x + half) * 2.0**-ACTIVATION_BITS).clamp_(0, COUNT - 1).to(torch.uint8)
+    """Round away the fractional bits and limit to the tables there are. Overwrites x."""
+    return x.add_(2.0 ** (ACTIVATION_BITS - 1)).mul_(2.0**-ACTIVATION_BITS).floor_().clamp_(0, COUNT - 1).to(torch.uint8)
 
 
 def quantise_network(network: nn.Sequential) -> list[IntegerConv]:

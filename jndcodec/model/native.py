@@ -22,7 +22,7 @@ from jndcodec.entropy.symbols import SYMBOL_LIMIT, Symbols
 from jndcodec.entropy.tables import Tables
 from jndcodec.errors import SymbolError
 from jndcodec.model.interface import Compressed, Progress, silent
-from jndcodec.model.vbr import STEPS, STRIDE_Y, STRIDE_Z, step_masks
+from jndcodec.model.vbr import STEPS, STRIDE_Y, STRIDE_Z, put_step, step_masks, take_step
 from jndcodec.tiling import Span, read_padded, spans, windows
 from jndcodec.weights import ModelInfo, build_model, load_tensors, read_scale_network
 
@@ -139,19 +139,17 @@ class NativeModel:
         coded_z = torch.from_numpy(self.scale_network.indexes_z(t) > 0)[None, :, None, None]
         z_hat = torch.round(z).clamp(-SYMBOL_LIMIT, SYMBOL_LIMIT) * coded_z
         index = self._indexes(z_hat, t, size)
-        out = np.zeros(index.shape, np.int16)
+        out = np.empty(index.shape, np.int16)
         index_t, out_t = _as_tensor(index), _as_tensor(out)
 
-        def code(span: Span, mean: Tensor) -> Tensor:
-            here = index_t[:, :, span.target].to(self.device)
-            symbols = quantise(y[:, :, span.target].to(self.device) - mean, here)
-            return symbols.clamp(-SYMBOL_LIMIT, SYMBOL_LIMIT) * (here > 0)
+        def code(span: Span, step: int, mean: Tensor) -> Tensor:
+            here = take_step(index_t[:, :, span.target], step).to(self.device)
+            residual = take_step(y[:, :, span.target], step).to(self.device) - mean
+            symbols = quantise(residual, here).clamp_(-SYMBOL_LIMIT, SYMBOL_LIMIT).mul_(here > 0)
+            put_step(out_t[:, :, span.target], step, symbols.to("cpu", torch.int16))
+            return symbols
 
-        def keep(span: Span, symbols: Tensor, mask: Tensor) -> None:
-            part = out_t[:, :, span.target]
-            part += (symbols * mask).to("cpu", torch.int16)
-
-        y_hat = self._refine(z_hat, t, code, keep)
+        y_hat = self._refine(z_hat, t, code)
         z_out = z_hat[0].permute(1, 2, 0).to(torch.int16).numpy()
         return Symbols(z_out, out, self.scale_network.indexes_z(t), index), y_hat
 
@@ -160,7 +158,11 @@ class NativeModel:
         """y_hat from symbols."""
         y = _as_tensor(symbols.y)
         z_hat = _as_tensor(symbols.z).float()
-        return self._refine(z_hat, t, lambda span, _: y[:, :, span.target].to(self.device, torch.float32))
+
+        def code(span: Span, step: int, mean: Tensor) -> Tensor:
+            return take_step(y[:, :, span.target], step).to(self.device, torch.float32)
+
+        return self._refine(z_hat, t, code)
 
     # -- the exact stage
 
@@ -187,14 +189,8 @@ class NativeModel:
 
     # -- shared by both directions
 
-    def _refine(
-        self,
-        z_hat: Tensor,
-        t: int,
-        code: Callable[[Span, Tensor], Tensor],
-        keep: Callable[[Span, Tensor, Tensor], None] | None = None,
-    ) -> Tensor:
-        """The four steps of context: y_hat = code(span, mean) + mean on the elements of each step's mask."""
+    def _refine(self, z_hat: Tensor, t: int, code: Callable[[Span, int, Tensor], Tensor]) -> Tensor:
+        """The four steps of context: y_hat = code(span, step, mean) + mean, each on its step's elements, packed."""
         knob = self._knob(t)
         rows, columns = z_hat.shape[2] * CELL, z_hat.shape[3] * CELL
         y_hat = self._new(rows, columns)
@@ -207,15 +203,13 @@ class NativeModel:
                 with self.autocast():
                     if features is None or len(strips) > 1:  # kept between steps where one strip is all
                         features = self.float_model.h_s(z_hat[:, :, coarse.outer].to(self.device))
-                    masks = step_masks(y_hat.shape[1], span.high - span.low, columns, self.device)
-                    # a neighbour strip may already hold this step's elements: see only the earlier steps' ones
-                    state = y_hat[:, :, span.outer].to(self.device) * sum(masks[:step], torch.zeros_like(masks[0]))
-                    mean = self.float_model.step_mean(step, state, features, sigma)[:, :, span.inner]
-                mask = masks[step][:, :, span.inner]
-                symbols = code(span, mean)
-                if keep is not None:
-                    keep(span, symbols, mask)
-                y_hat[:, :, span.target] += ((symbols + mean) * mask).to(y_hat.device)
+                    state = y_hat[:, :, span.outer].to(self.device)
+                    if len(strips) > 1:  # a neighbour strip may hold this step's elements: see the earlier steps' only
+                        masks = step_masks(y_hat.shape[1], span.high - span.low, columns, self.device)
+                        state = state * sum(masks[:step], torch.zeros_like(masks[0]))
+                    mean = self.float_model.mean_in_units(step, state, features, sigma)[:, :, span.inner]
+                mean = take_step(mean, step).float() * sigma
+                put_step(y_hat[:, :, span.target], step, (code(span, step, mean) + mean).to(y_hat.device))
         return y_hat
 
     def _strips(self, rows: int, columns: int, halo: int) -> list[Span]:

@@ -9,7 +9,7 @@ Shapes are NCHW; y stands at 1/16 and z at 1/64 of the picture's resolution, so 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -61,6 +61,28 @@ def step_masks(channels: int, height: int, width: int, device: torch.device) -> 
         )
         for order in CONTEXT_ORDER
     ]
+
+
+def take_step(y: Tensor, step: int) -> Tensor:
+    """The elements of (N, C, h, w) that one step refines, packed: (N, C, h/2, w/2), channels last. h, w: even."""
+    n, channels, height, width = y.shape
+    packed = y.new_empty((n, height // 2, width // 2, channels)).permute(0, 3, 1, 2)
+    for part, at in _step_parts(step, channels):
+        packed[:, part] = y[at]
+    return packed
+
+
+def put_step(y: Tensor, step: int, packed: Tensor) -> None:
+    """Write what `take_step` packed back to its places in y (N, C, h, w)."""
+    for part, at in _step_parts(step, y.shape[1]):
+        y[at] = packed[:, part]
+
+
+def _step_parts(step: int, channels: int) -> Iterator[tuple[slice, tuple[slice, ...]]]:
+    """Each channel quarter, and where in (N, C, h, w) its elements of one step stand."""
+    for quarter, position in enumerate(CONTEXT_ORDER[step]):
+        part = slice(quarter * channels // 4, (quarter + 1) * channels // 4)
+        yield part, (slice(None), part, slice(position // 2, None, 2), slice(position % 2, None, 2))
 
 
 class Context(nn.Module):
@@ -148,9 +170,13 @@ class JlcVbr(nn.Module):
 
     def step_mean(self, step: int, y_hat: Tensor, features: Tensor, sigma: Tensor) -> Tensor:
         """Means (N, m, h, w) float32 as one step sees them; `y_hat` holds zeros where nothing is reconstructed yet."""
+        return self.mean_in_units(step, y_hat, features, sigma).float() * sigma
+
+    def mean_in_units(self, step: int, y_hat: Tensor, features: Tensor, sigma: Tensor) -> Tensor:
+        """The same in units of σ_c(t), in the precision of the convolutions."""
         if step == 0:
-            return self.mean_0(features).float() * sigma
-        return self.context[step - 1]((y_hat / sigma).clamp(-8, 8), features).float() * sigma
+            return self.mean_0(features)
+        return self.context[step - 1]((y_hat / sigma).clamp(-8, 8), features)
 
     def refine(
         self, z_hat: Tensor, y: Tensor, t: Tensor, quantise: Callable[[Tensor, Tensor], Tensor]
