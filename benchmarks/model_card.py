@@ -1,0 +1,82 @@
+"""The tables of weights/MODEL_CARD.md, from a folder that `jndcodec eval` wrote.
+
+    python benchmarks/model_card.py RESULTS
+
+For each model: its means at every quality; BD-rates of every model against every other codec, measured or published,
+in every metric; mean file size at one JND.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click
+
+from jndcodec.evaluate.bdrate import bd_rate
+from jndcodec.evaluate.metrics import BY_NAME
+from jndcodec.evaluate.results import Curve
+
+
+def load_curves(results: dict) -> list[Curve]:
+    """The means of results.json as curves, then the published ones."""
+    made = []
+    for codec in results["codecs"]:
+        points = sorted((row for row in results["means"] if row["codec"] == codec["name"]), key=lambda row: row["bpp"])
+        if points:
+            metrics = {name: [row["metrics"].get(name) for row in points] for name in results["metrics"]}
+            bpp = [row["bpp"] for row in points]
+            made.append(Curve(codec["name"], codec["label"], bpp, metrics, codec["learned"]))
+    return made + [Curve(**curve) for curve in results["published"]]
+
+
+def rate_table(results: dict, model: Curve) -> list[str]:
+    """A column for each quality, rising."""
+    settings = sorted(row["setting"] for row in results["means"] if row["codec"] == model.name)
+    lines = [[f"{model.name}, quality", *(f"{setting:g}" for setting in settings)]]
+    lines.append(["bpp", *(f"{bpp:.3f}" for bpp in model.bpp)])
+    for name, values in model.metrics.items():
+        if None not in values:
+            lines.append([BY_NAME[name].label, *(f"{value:.{4 if name == 'ms_ssim' else 2}f}" for value in values)])
+    return _markdown(lines)
+
+
+def bd_table(model: Curve, others: list[Curve]) -> list[str]:
+    """BD-rate against each other codec, a column for each metric; empty where there is none."""
+    lines = [[f"BD-rate of {model.name} against", *(BY_NAME[name].label for name in model.metrics)]]
+    for other in others:
+        found = [bd_rate(other, model, name).percent for name in model.metrics]
+        lines.append([other.label, *("" if percent is None else f"{percent:+.1f} %" for percent in found)])
+    return _markdown(lines)
+
+
+def size_table(results: dict) -> list[str]:
+    """Mean bpp at one JND."""
+    lines = [["at one JND", "metric", "at", "bpp"]]
+    for size in results["size_at_one_jnd"]:
+        bpp = size["bpp"]
+        lines.append([size["codec"], size["metric"], f"{size['level']:g}", "" if bpp is None else f"{bpp:.3f}"])
+    return _markdown(lines)
+
+
+def _markdown(lines: list[list[str]]) -> list[str]:
+    rows = [f"| {' | '.join(line)} |" for line in lines]
+    return [rows[0], "|" + "---|" * len(lines[0]), *rows[1:], ""]
+
+
+@click.command()
+@click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
+def main(folder: Path) -> None:
+    """Print the tables."""
+    results = json.loads((folder / "results.json").read_text())
+    found = load_curves(results)
+    models = [curve for curve in found if curve.learned and not curve.published]
+    for model in models:
+        click.echo("\n".join(rate_table(results, model)))
+    for model in models:
+        click.echo("\n".join(bd_table(model, [curve for curve in found if curve is not model])))
+    click.echo("\n".join(size_table(results)))
+
+
+if __name__ == "__main__":
+    main()
