@@ -85,7 +85,7 @@ def load_picture(
     except MemoryError as error:
         raise LimitError(f"{name}: not enough memory to decode it; make it smaller first") from error
     except Exception as error:  # Pillow's decoders raise nearly anything on damaged files: struct.error, KeyError, ...
-        reason = str(error) or type(error).__name__
+        reason = " ".join(str(error).split()) or type(error).__name__  # some plugins explain themselves in paragraphs
         raise InputError(f"{name}: damaged or cut short ({reason}); try to save it again with an editor") from error
 
 

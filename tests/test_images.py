@@ -368,12 +368,21 @@ def test_flipped_bytes_give_a_picture_or_an_input_error() -> None:
         (b"some text\n" * 9, "known format"),
         (b"\x8aJLC\x01" + bytes(99), "jndcodec decode"),
         (b"\0\0\0\x18ftypheic" + bytes(99), "HEIC"),
-        (b"\xff\x0a" + bytes(99), "JPEG XL"),
+        (b"\xff\x0a" + bytes(99), "JPEG XL|damaged"),  # the latter once a plugin that reads it is loaded
     ],
 )
 def test_what_is_no_picture(data: bytes, words: str) -> None:
     with pytest.raises(InputError, match=words):
         load_picture(data)
+
+
+def test_a_reason_of_several_lines_becomes_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise ValueError("generic error\n   see stderr")
+
+    monkeypatch.setattr(Image, "open", fail)
+    with pytest.raises(InputError, match=r"\(generic error see stderr\)"):
+        load_picture(b"\x89PNG" + bytes(99))
 
 
 def test_camera_raw_previews_are_refused() -> None:

@@ -104,7 +104,9 @@ def _interpolate(anchors: Tensor, t: int) -> Tensor:
 
 def _to_index(x: Tensor) -> Tensor:
     """Round away the fractional bits and limit to the tables there are. Overwrites x."""
-    return x.add_(2.0 ** (ACTIVATION_BITS - 1)).mul_(2.0**-ACTIVATION_BITS).floor_().clamp_(0, COUNT - 1).to(torch.uint8)
+    return (
+        x.add_(2.0 ** (ACTIVATION_BITS - 1)).mul_(2.0**-ACTIVATION_BITS).floor_().clamp_(0, COUNT - 1).to(torch.uint8)
+    )
 
 
 def quantise_network(network: nn.Sequential) -> list[IntegerConv]:
