@@ -15,19 +15,14 @@ import click
 
 from jndcodec.evaluate.bdrate import bd_rate
 from jndcodec.evaluate.metrics import BY_NAME
-from jndcodec.evaluate.results import Curve
+from jndcodec.evaluate.results import Curve, Row, curves
 
 
 def load_curves(results: dict) -> list[Curve]:
     """The means of results.json as curves, then the published ones."""
-    made = []
-    for codec in results["codecs"]:
-        points = sorted((row for row in results["means"] if row["codec"] == codec["name"]), key=lambda row: row["bpp"])
-        if points:
-            metrics = {name: [row["metrics"].get(name) for row in points] for name in results["metrics"]}
-            bpp = [row["bpp"] for row in points]
-            made.append(Curve(codec["name"], codec["label"], bpp, metrics, codec["learned"]))
-    return made + [Curve(**curve) for curve in results["published"]]
+    means = [Row(**{key: value for key, value in row.items() if key != "jnd"}) for row in results["means"]]
+    labels = {codec["name"]: codec["label"] for codec in results["codecs"]}
+    return curves(means, labels) + [Curve(**curve) for curve in results["published"]]
 
 
 def rate_table(results: dict, model: Curve) -> list[str]:
