@@ -31,6 +31,20 @@ def test_orthogonalise_keeps_the_singular_vectors() -> None:
     torch.testing.assert_close(core, core.diag().diag(), atol=1e-4, rtol=0)
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("shape", [(16, 400), (400, 16), (64, 64)])
+def test_orthogonalise_is_stable_where_a_gradient_has_few_strong_directions(
+    dtype: torch.dtype, shape: tuple[int, int]
+) -> None:
+    """As real gradients have: in too little precision the weak directions explode."""
+    generator = torch.Generator().manual_seed(2)
+    u, _, v = torch.linalg.svd(torch.randn(shape, generator=generator), full_matrices=False)
+    strength = 10 ** -torch.linspace(0, 6, min(shape))
+    result = orthogonalise((u * strength @ v)[None], dtype)[0]
+    assert torch.linalg.svdvals(result).max() < 1.4
+    assert (u.T @ result @ v.T).diag()[: min(shape) // 4].min() > 0.4
+
+
 def small_model() -> nn.Sequential:
     torch.manual_seed(3)
     return nn.Sequential(nn.Conv2d(3, 8, 3, padding=1), nn.ReLU(), nn.Conv2d(8, 2, 1))

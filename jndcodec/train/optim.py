@@ -20,16 +20,26 @@ MUON_TO_ADAM = 0.4  # Adam's rate for what Muon does not take, as a share of Muo
 
 
 def orthogonalise(matrices: Tensor, dtype: torch.dtype, steps: int = 5) -> Tensor:
-    """About U Vᵀ of each matrix of (B, rows, columns): a Newton-Schulz iteration with singular values near 1."""
+    """About U Vᵀ of each matrix of (B, rows, columns): a Newton-Schulz iteration with singular values near 1.
+
+    Every step multiplies X by a polynomial P of X Xᵀ from the left, so only the small matrices X Xᵀ and P are iterated.
+    They are float32: in less, X Xᵀ gets negative eigenvalues, which grow without end. The last product is in `dtype`.
+    """
     a, b, c = NEWTON_SCHULZ
-    x = matrices.to(dtype)
+    x = matrices.float()
     tall = x.shape[1] > x.shape[2]
     if tall:
         x = x.mT
     x = x / (x.norm(dim=(1, 2), keepdim=True) + 1e-7)
-    for _ in range(steps):
-        gram = x @ x.mT
-        x = torch.baddbmm(x, torch.baddbmm(gram, gram, gram, beta=b, alpha=c), x, beta=a)
+    gram = x @ x.mT
+    identity = torch.eye(x.shape[1], device=x.device)
+    product = identity
+    for step in range(steps):
+        polynomial = torch.baddbmm(gram, gram, gram, beta=b, alpha=c) + a * identity
+        product = polynomial @ product
+        if step < steps - 1:
+            gram = polynomial @ gram @ polynomial
+    x = product.to(dtype) @ x.to(dtype)
     return (x.mT if tall else x).float()
 
 
