@@ -13,20 +13,28 @@ from safetensors.torch import save
 from torch import Tensor, nn
 
 from jndcodec.entropy.scale_network import ScaleNetwork, quantise_log_scale, quantise_network
-from jndcodec.entropy.tables import gaussian_tables
+from jndcodec.entropy.tables import Tables, gaussian_tables
 from jndcodec.model.vbr import JlcVbr
 from jndcodec.weights import FLOAT_PREFIX, FORMAT, METADATA_KEY, SCALE_NET, ModelInfo, model_id, read_info
 
 
 def export_weights(
-    model: JlcVbr, path: str | Path, *, name: str, loss: str, calibration: dict[str, Any], record: dict[str, Any]
+    model: JlcVbr,
+    path: str | Path,
+    *,
+    name: str,
+    loss: str,
+    calibration: dict[str, Any],
+    record: dict[str, Any],
+    tables: Tables | None = None,
 ) -> ModelInfo:
     """Write `model` as a weights file, in one atomic step.
 
     calibration: {"t_1jnd": float, "points": [{"t", "bpp", "psnr", "ssimulacra2"}, …]}; record: anything JSON can
-    hold about the training. Raises ModelError where the scale network's sums could leave float64's exact range.
+    hold about the training; tables: Gaussian where there are none. Raises ModelError where the scale network's sums
+    could leave float64's exact range.
     """
-    tensors = portable_tensors(model)
+    tensors = portable_tensors(model, tables or gaussian_tables())
     config = asdict(model.config)
     about = {
         "format": FORMAT,
@@ -50,7 +58,7 @@ def export_weights(
     return read_info(path)
 
 
-def portable_tensors(model: JlcVbr) -> dict[str, Tensor]:
+def portable_tensors(model: JlcVbr, tables: Tables) -> dict[str, Tensor]:
     """What a weights file holds: float16 kernels, float32 gains and biases (small, and they multiply), integers."""
     tensors = {}
     for key, value in model.state_dict().items():
@@ -65,7 +73,6 @@ def portable_tensors(model: JlcVbr) -> dict[str, Tensor]:
     tensors[f"{SCALE_NET}form"] = torch.tensor(form, dtype=torch.int32)
     tensors[f"{SCALE_NET}index_y"] = network.index_y.to(torch.int32)
     tensors[f"{SCALE_NET}index_z"] = network.index_z.to(torch.int32)
-    tables = gaussian_tables()
     for part in ("cdf", "size", "offset"):
         tensors[f"tables.{part}"] = torch.from_numpy(getattr(tables, part))
     return tensors

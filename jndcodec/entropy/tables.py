@@ -1,7 +1,8 @@
 """Integer probability tables: made once at export, stored in the weights file, never computed when coding.
 
-Table i holds a zero-mean Gaussian of scale SCALE_MIN * (SCALE_MAX / SCALE_MIN)^(i / 63), integrated over the
-integers and scaled to 2^16. Elements with table index 0 are not coded at all: their symbol is 0.
+Table i begins as a zero-mean Gaussian of scale SCALE_MIN * (SCALE_MAX / SCALE_MIN)^(i / 63), integrated over the
+integers and scaled to 2^16; at export it is fitted to the symbols that pictures really have under it, more of which are
+0 than of a Gaussian. Elements with table index 0 are not coded at all: their symbol is 0.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ LOG_STEP = math.log(SCALE_MAX / SCALE_MIN) / (COUNT - 1)  # one table step on a 
 PRECISION = 16  # bits; CompressAI's rANS has no other
 TAIL = 6.0  # half width of a table in scales …
 MIN_HALF_WIDTH = 32  # … but never fewer symbols, for the rare surprise under a small scale
+PRIOR = 200.0  # symbols that the Gaussian counts for in a fitted table
 MAX_SYMBOLS = 8192  # what a loaded table may hold at most
 
 
@@ -79,18 +81,44 @@ class Tables:
 
 
 def gaussian_tables() -> Tables:
-    """The tables of every native model. Python floats decide here once; the result is stored as integers."""
-    cdfs, sizes, offsets = [], [], []
+    """Tables for a model of which no symbols are known. Floats decide here once; the result is stored as integers."""
+    return _tables([_gaussian(i) for i in range(COUNT)])
+
+
+def fitted_tables(counts: np.ndarray) -> Tables:
+    """Tables of the same widths for what was counted, with the Gaussian as PRIOR symbols of each table.
+
+    counts: (COUNT, 2n + 1), how often each of the symbols -n … n was seen under each table. Both signs count alike.
+    """
+    middle, probabilities = counts.shape[1] // 2, []
     for i in range(COUNT):
-        scale = SCALE_MIN * math.exp(i * LOG_STEP)
-        half = max(MIN_HALF_WIDTH, math.ceil(TAIL * scale))
-        edges = (np.arange(-half, half + 2) - 0.5) / scale
-        upper = np.array([0.5 * math.erfc(-edge / math.sqrt(2)) for edge in edges])
-        probability = np.diff(upper)
-        cdfs.append(_cumulative(probability / probability.sum()))
-        sizes.append(len(cdfs[-1]))
-        offsets.append(-half)
-    return Tables(np.concatenate(cdfs).astype(np.int32), np.array(sizes, np.int32), np.array(offsets, np.int32))
+        prior = _gaussian(i)
+        half = len(prior) // 2
+        seen = np.zeros(len(prior))
+        inside = min(half, middle)
+        seen[half - inside : half + inside + 1] = counts[i, middle - inside : middle + inside + 1]
+        mixed = seen + seen[::-1] + 2 * PRIOR * prior
+        probabilities.append(mixed / mixed.sum())
+    return _tables(probabilities)
+
+
+def _gaussian(index: int) -> np.ndarray:
+    """Probabilities of the symbols -half … half of one table."""
+    scale = SCALE_MIN * math.exp(index * LOG_STEP)
+    half = max(MIN_HALF_WIDTH, math.ceil(TAIL * scale))
+    edges = (np.arange(-half, half + 2) - 0.5) / scale
+    upper = np.array([0.5 * math.erfc(-edge / math.sqrt(2)) for edge in edges])
+    return np.diff(upper) / np.diff(upper).sum()
+
+
+def _tables(probabilities: list[np.ndarray]) -> Tables:
+    """Each (2 half + 1,), for the symbols -half … half."""
+    cdfs = [_cumulative(probability) for probability in probabilities]
+    return Tables(
+        np.concatenate(cdfs).astype(np.int32),
+        np.array([len(cdf) for cdf in cdfs], np.int32),
+        np.array([-(len(probability) // 2) for probability in probabilities], np.int32),
+    )
 
 
 def _cumulative(probability: np.ndarray) -> np.ndarray:

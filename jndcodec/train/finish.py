@@ -27,6 +27,7 @@ def export_run(trainer: Trainer, name: str, command: str) -> Path:
         path = trainer.out / f"{name}.pth"
         export_zoo(trainer.step.average, path, trainer.settings, record)
         return path
+    from jndcodec.effort.counting import fit_tables
     from jndcodec.export import export_weights
 
     path = trainer.out / f"{name}.safetensors"
@@ -34,9 +35,11 @@ def export_run(trainer: Trainer, name: str, command: str) -> Path:
         raise ModelError("no held-out picture has 64 pixels on its short side, which calibration needs")
     _, points = measure(trainer.step, trainer.held, CALIBRATION_KNOBS, lambda: False)
     model = trainer.step.average.cpu().to(memory_format=torch.contiguous_format)
-    export_weights(
-        model, path, name=name, loss=describe_loss(trainer.settings), calibration=calibrate(points), record=record
-    )
+    about = {
+        "name": name, "loss": describe_loss(trainer.settings), "calibration": calibrate(points), "record": record
+    }  # fmt: skip
+    info = export_weights(model, path, **about)
+    export_weights(model, path, **about, tables=fit_tables(info, trainer.data.train.pictures))
     return path
 
 

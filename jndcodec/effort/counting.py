@@ -1,0 +1,43 @@
+"""Probability tables fitted to the symbols of real pictures, at the default effort, over all rates."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from jndcodec.effort import SINGLE_PASS, level_of
+from jndcodec.effort.dead_zone import quantiser
+from jndcodec.entropy.scale_network import T_MAX
+from jndcodec.entropy.tables import COUNT, Tables, fitted_tables
+from jndcodec.model.native import NativeModel
+from jndcodec.weights import ModelInfo
+
+PICTURES = 32  # that are looked at, their middles
+CROP = 256  # pixels on a side
+KNOBS = tuple(round(i / 8 * T_MAX) for i in range(9))
+LARGEST = 2048  # symbols beyond count for the last table entry's Gaussian tail alone
+
+
+def fit_tables(info: ModelInfo, pictures: Sequence[np.ndarray]) -> Tables:
+    """Tables for the weights of `info`, from some of these pictures, uint8 (H, W, 3)."""
+    model = NativeModel(info, device="cpu")
+    chosen = np.unique(np.linspace(0, len(pictures) - 1, min(PICTURES, len(pictures))).round().astype(int))
+    counts = sum(count_symbols(model, middle(pictures[i], CROP), knob) for i in chosen for knob in KNOBS)
+    return fitted_tables(counts)
+
+
+def middle(rgb: np.ndarray, side: int) -> np.ndarray:
+    """The middle `side` x `side` pixels of a picture (H, W, 3), or fewer where it has fewer."""
+    y, x = (max(0, length - side) // 2 for length in rgb.shape[:2])
+    return np.ascontiguousarray(rgb[y : y + side, x : x + side])
+
+
+def count_symbols(model: NativeModel, rgb: np.ndarray, knob: int) -> np.ndarray:
+    """int64 (COUNT, 2 LARGEST + 1): how often each symbol stands under each table in one picture's y."""
+    y = model.analyse(rgb, knob)
+    quantise = quantiser(model.dead_zone, level_of(SINGLE_PASS).dead_zone)
+    symbols, _ = model.quantise(y, model.hyper_analyse(y, knob), knob, rgb.shape[:2], quantise)
+    inside = np.abs(symbols.y) <= LARGEST
+    place = symbols.index_y[inside].astype(np.int64) * (2 * LARGEST + 1) + symbols.y[inside] + LARGEST
+    return np.bincount(place, minlength=COUNT * (2 * LARGEST + 1)).reshape(COUNT, -1)
