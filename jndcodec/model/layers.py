@@ -30,6 +30,18 @@ def residuals(channels: int, count: int) -> nn.Sequential:
     return nn.Sequential(*(Residual(channels) for _ in range(count)))
 
 
+def join_quarters(y: Tensor, detail: Tensor) -> Tensor:
+    """(N, C, h, w) and (N, D, h, w) to (N, C + D, h, w): each quarter is a quarter of y, then one of detail."""
+    return torch.cat([y.unflatten(1, (4, -1)), detail.unflatten(1, (4, -1))], 2).flatten(1, 2)
+
+
+def split_quarters(y: Tensor, detail: int) -> tuple[Tensor, Tensor]:
+    """What `join_quarters` joined; `detail` is D."""
+    quarters = y.unflatten(1, (4, -1))
+    kept = quarters.shape[2] - detail // 4
+    return quarters[:, :, :kept].flatten(1, 2), quarters[:, :, kept:].flatten(1, 2)
+
+
 class RateGain(nn.Module):
     """A positive gain per channel, log-linear over the rate knob between learned anchors.
 

@@ -4,6 +4,9 @@
                     └ h_a ─ round = z_hat ┬ h_s ─ features of the means μ (4 steps of context)
                                           └ scale_net ─ what z adds to log σ
 
+Some channels of y may be detail: a linear transform of the DCT coefficients, past all residual blocks, which carries
+what the others have no room for at high rates. They stand at the end of each channel quarter.
+
 Shapes are NCHW; y stands at 1/16 and z at 1/64 of the picture's resolution, so H and W are multiples of 64.
 """
 
@@ -17,7 +20,16 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from jndcodec.model.layers import BlockDct, RateGain, Residual, conv, gaussian_bits, residuals
+from jndcodec.model.layers import (
+    BlockDct,
+    RateGain,
+    Residual,
+    conv,
+    gaussian_bits,
+    join_quarters,
+    residuals,
+    split_quarters,
+)
 
 STRIDE_Y = 16
 STRIDE_Z = 64
@@ -33,6 +45,7 @@ class VbrConfig:
     c8: int = 192  # channels at 1/8 of the resolution; 192 = 3 x 64 DCT coefficients for the KLT start
     c16: int = 256  # channels at 1/16
     m: int = 256  # channels of y, a multiple of 4
+    detail: int = 0  # how many of them are detail, a multiple of 4
     cz: int = 96  # channels of z
     d: int = 128  # width of the hyper transforms and of the context
     ds: int = 96  # width of the scale network
@@ -109,10 +122,13 @@ class JlcVbr(nn.Module):
         self.dct = BlockDct()
         self.g_a_in = conv(192, c8)
         self.g_a_8 = residuals(c8, config.n8)
-        self.g_a_16 = nn.Sequential(conv(c8, c16, 3, 2), residuals(c16, config.n16), conv(c16, m, 1))
+        self.g_a_16 = nn.Sequential(conv(c8, c16, 3, 2), residuals(c16, config.n16), conv(c16, m - config.detail, 1))
         self.g_s_16 = nn.Sequential(
-            conv(m, c16, 1), residuals(c16, config.n16), conv(c16, c8 * 4, 1), nn.PixelShuffle(2)
+            conv(m - config.detail, c16, 1), residuals(c16, config.n16), conv(c16, c8 * 4, 1), nn.PixelShuffle(2)
         )
+        if config.detail:
+            self.g_a_detail = conv(192, config.detail, 3, 2)
+            self.g_s_detail = nn.Sequential(conv(config.detail, 192 * 4, 1), nn.PixelShuffle(2))
         self.g_s_8 = residuals(c8, config.n8)
         self.g_s_out = conv(c8, 192)
         k = config.anchors
@@ -153,15 +169,22 @@ class JlcVbr(nn.Module):
 
     def analyse(self, x: Tensor, t: Tensor) -> Tensor:
         """g_a: x (N, 3, H, W) in [0, 1] -> y (N, m, H/16, W/16) float32, in quantisation steps at rate t (N,)."""
-        u = self.g_a_in(self.dct(x - 0.5))
-        u = self.g_a_8(u * self.gain_a(t).to(u.dtype))
-        return self.g_a_16(u).float() * self.gain_y(t)
+        coefficients = self.dct(x - 0.5)
+        u = self.g_a_in(coefficients)
+        y = self.g_a_16(self.g_a_8(u * self.gain_a(t).to(u.dtype)))
+        if self.config.detail:
+            y = join_quarters(y, self.g_a_detail(coefficients))
+        return y.float() * self.gain_y(t)
 
     def synthesise(self, y_hat: Tensor, t: Tensor) -> Tensor:
         """g_s: y_hat (N, m, H/16, W/16) -> x_hat (N, 3, H, W), not clamped."""
-        u = self.g_s_16(y_hat * (self.gain_y_inverse.log(t) - self.gain_y.log(t)).exp())
-        u = self.g_s_8(u * (self.gain_s.log(t) - self.gain_a.log(t)).exp().to(u.dtype))
-        return self.dct.inverse(self.g_s_out(u)) + 0.5
+        y = y_hat * (self.gain_y_inverse.log(t) - self.gain_y.log(t)).exp()
+        main, detail = split_quarters(y, self.config.detail) if self.config.detail else (y, None)
+        u = self.g_s_16(main)
+        coefficients = self.g_s_out(self.g_s_8(u * (self.gain_s.log(t) - self.gain_a.log(t)).exp().to(u.dtype)))
+        if detail is not None:
+            coefficients = coefficients + self.g_s_detail(detail)
+        return self.dct.inverse(coefficients) + 0.5
 
     def hyper_analyse(self, y: Tensor, t: Tensor) -> Tensor:
         """h_a: y -> z (N, cz, H/64, W/64) float32. Reads y in units of σ_c(t), and its log-energy."""

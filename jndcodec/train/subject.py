@@ -53,9 +53,12 @@ def build_native(settings: Settings, tiles: Callable[[], Tensor]) -> nn.Module:
 
     overrides = parse_config(settings.config)
     if settings.init.endswith(".safetensors"):
+        from jndcodec.model.widen import add_detail
         from jndcodec.weights import load_model
 
         model = load_model(settings.init)
+        if overrides.get("detail") and not model.config.detail:
+            model = add_detail(model, overrides.pop("detail"), tiles())
         if any(getattr(model.config, name, None) != value for name, value in overrides.items()):
             raise ModelError(f"{settings.init} has another --config: {model.config}")
         return model
@@ -64,12 +67,12 @@ def build_native(settings: Settings, tiles: Callable[[], Tensor]) -> nn.Module:
     except TypeError:
         names = ", ".join(VbrConfig.__dataclass_fields__)
         raise InputError(f"--config {settings.config}: {NATIVE} knows {names}") from None
-    if config.m % 4:
-        raise InputError("--config m must be a multiple of 4")
+    if config.m % 4 or config.detail % 4 or config.detail >= config.m:
+        raise InputError("--config m and detail must be multiples of 4, and detail below m")
     model = JlcVbr(config)
     if settings.init:
         load_weights(model, Path(settings.init))
-    elif config.c8 == 192 and config.c16 >= config.m:  # other widths have no room for the KLT
+    elif config.c8 == 192 and config.c16 >= config.m - config.detail:  # other widths have no room for the KLT
         init_klt(model, tiles())
     return model
 
