@@ -11,6 +11,7 @@ import torch
 from PIL import Image
 
 import jndcodec.effort.refine as refine_module
+import jndcodec.effort.settle as settle_module
 from jndcodec.codec import Codec
 from jndcodec.effort import LEVELS
 from jndcodec.effort.dead_zone import calibrated_dead_zones, dead_zones, quantiser
@@ -84,6 +85,32 @@ def test_windows_give_nearly_what_the_whole_gives(photo, monkeypatch):
     single_pass, whole = cost(3), cost(6)
     monkeypatch.setattr(refine_module, "WINDOW", 8)
     assert single_pass - cost(6) > 0.7 * (single_pass - whole) > 0
+
+
+def shipped_cost(codec: Codec, effort: int, knob: float) -> float:
+    rgb = np.array(Image.open(PHOTO).convert("RGB").crop((160, 128, 352, 320)))
+    coded = codec.model.compress(rgb, round(knob * T_MAX), effort)
+    objective = Objective(codec.info, round(knob * T_MAX))
+    return objective.judge(len(coded.z) + len(coded.y), coded.reconstruct(), rgb)
+
+
+@pytest.mark.parametrize("knob", [0.3, 0.8])
+def test_corrections_help_where_errors_are_squared(monkeypatch, knob):
+    codec = Codec("jlc-mse")
+    corrected = shipped_cost(codec, 4, knob)
+    monkeypatch.setattr(settle_module, "CORRECTIONS", 0)
+    uncorrected = shipped_cost(codec, 4, knob)
+    monkeypatch.setattr(settle_module, "ROUNDINGS", (0.0,))
+    assert corrected < uncorrected <= shipped_cost(codec, 4, knob) <= shipped_cost(codec, 3, knob)
+
+
+def test_corrections_in_windows_are_those_of_the_whole(photo, monkeypatch):
+    model, rgb, knob = Codec("jlc-mse", precision="fp32").model, photo(128, 192, 5), round(0.5 * T_MAX)
+    y = model.analyse(rgb, knob)
+    objective = Objective(model.info, knob)
+    whole = settle_module._gradient(model, objective, rgb, y, knob)
+    monkeypatch.setattr(refine_module, "WINDOW", 4)
+    torch.testing.assert_close(settle_module._gradient(model, objective, rgb, y, knob), whole, rtol=1e-3, atol=1e-2)
 
 
 @pytest.mark.parametrize("effort", [1, 3, 5])

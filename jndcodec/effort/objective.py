@@ -43,6 +43,11 @@ class Objective:
         self.lmbda = float(self.trade.lmbda(self.t))
         self.terms = [(float(self.trade.share(name, self.t)), distortion(name)) for name in self.trade.shares]
 
+    @property
+    def squared(self) -> bool:
+        """Whether D is squared error alone."""
+        return list(self.trade.shares) == ["mse"]
+
     def distortion(self, x_hat: Tensor, x: Tensor) -> Tensor:
         """D of (1, 3, H, W) in [0, 1]: a differentiable scalar in the main metric's units."""
         return sum((share * d(x_hat, x) for share, d in self.terms), torch.zeros((), device=x.device)).squeeze()

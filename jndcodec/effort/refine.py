@@ -12,7 +12,6 @@ neighbours before it are done. The noise is seeded: the same picture gives the s
 
 from __future__ import annotations
 
-import functools
 import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING
@@ -24,11 +23,10 @@ from torch import Tensor
 from jndcodec.effort.objective import Objective
 from jndcodec.entropy.scale_network import T_MAX
 from jndcodec.entropy.tables import LOG_STEP, SCALE_MIN
-from jndcodec.model.interface import Compressed, Progress
+from jndcodec.model.interface import Progress
 from jndcodec.model.layers import gaussian_bits
 from jndcodec.model.vbr import STRIDE_Y, STRIDE_Z, JlcVbr, step_masks
 from jndcodec.tiling import Span, windows
-from jndcodec.weights import ModelInfo
 
 if TYPE_CHECKING:
     from jndcodec.model.native import NativeModel
@@ -53,24 +51,26 @@ def refine(
     rgb: uint8 (H, W, 3). steps: of gradient descent, at each window. progress: called with the share done.
     """
     y, z = y.clone(), z.clone()
-    over_z = windows(y.shape[2] // CELL, y.shape[3] // CELL, WINDOW // CELL, HALO // CELL)
-    for i, (row, column) in enumerate(over_z):
+    parts = over_z(y)
+    for i, (row, column) in enumerate(parts):
         window = _Window(model, rgb, y, z, t, row, column, noise=min(1.0, steps / AVERAGED))
         for step in range(steps):
             window.step(step / max(1, steps - 1))
-            progress((i + (step + 1) / steps) / len(over_z))
+            progress((i + (step + 1) / steps) / len(parts))
         window.write(y, z)
     return y, z
 
 
-def the_better(single_pass: Compressed, refined: Compressed, info: ModelInfo, rgb: np.ndarray, t: int) -> Compressed:
-    """The one with the lower R + λ D, measured on its bytes and on the 8-bit picture it decodes to."""
-    objective, costs = Objective(info, t), []
-    for coded in (single_pass, refined):
-        decoded = coded.reconstruct()
-        coded.reconstruct = functools.partial(np.copy, decoded)
-        costs.append(objective.judge(len(coded.z) + len(coded.y), decoded, rgb))
-    return refined if costs[1] < costs[0] else single_pass
+def over_z(y: Tensor) -> list[tuple[Span, Span]]:
+    """Windows over y (1, m, h, w), in elements of z."""
+    return list(windows(y.shape[2] // CELL, y.shape[3] // CELL, WINDOW // CELL, HALO // CELL))
+
+
+def pixels_of(rgb: np.ndarray, row: Span, column: Span, device: torch.device) -> Tensor:
+    """The picture under a window with its halo, (1, 3, H, W) in [0, 1]; smaller where the padding begins."""
+    high, wide = row.scaled(STRIDE_Z), column.scaled(STRIDE_Z)
+    pixels = np.ascontiguousarray(rgb[high.low : high.high, wide.low : wide.high])
+    return torch.from_numpy(pixels).to(device).permute(2, 0, 1)[None].float().div_(255)
 
 
 class _Window:
@@ -82,10 +82,8 @@ class _Window:
         """noise: factor on NOISE."""
         self.row, self.column, self.autocast, self.noise = row, column, model.autocast, noise
         device = model.device
-        high, wide = row.scaled(STRIDE_Z), column.scaled(STRIDE_Z)
-        height, width = min(high.high, rgb.shape[0]) - high.low, min(wide.high, rgb.shape[1]) - wide.low
-        pixels = np.ascontiguousarray(rgb[high.low : high.low + height, wide.low : wide.low + width])
-        self.x = torch.from_numpy(pixels).to(device).permute(2, 0, 1)[None].float().div_(255)
+        self.x = pixels_of(rgb, row, column, device)
+        height, width = self.x.shape[2:]
         self.knob = torch.tensor([t / T_MAX], device=device)
         self.objective = Objective(model.info, t)
         self.network = Relaxed(model.float_model, self.knob)

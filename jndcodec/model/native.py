@@ -60,19 +60,20 @@ class NativeModel:
         level = level_of(effort)
         y = self.analyse(rgb, t, silent if level.steps else lambda share: progress(ANALYSIS * share))
         z = self.hyper_analyse(y, t)
-        single_pass = self._code(y, z, t, rgb.shape[:2], quantiser(self.dead_zone, level.dead_zone))
+        single_pass, _ = self.code(y, z, t, rgb.shape[:2], level.dead_zone)
         if not level.steps:
             progress(1.0)
             return single_pass
-        from jndcodec.effort.refine import refine, the_better
+        from jndcodec.effort.refine import refine
+        from jndcodec.effort.settle import settle
 
         y, z = refine(self, rgb, y, z, t, level.steps, progress)
-        refined = self._code(y, z, t, rgb.shape[:2], quantiser(self.dead_zone, 0.0))
-        return the_better(single_pass, refined, self.info, rgb, t)
+        return settle(self, rgb, y, z, t, single_pass)
 
-    def _code(self, y: Tensor, z: Tensor, t: int, size: tuple[int, int], quantise: Quantise) -> Compressed:
-        symbols, y_hat = self.quantise(y, z, t, size, quantise)
-        return Compressed(*symbols.pack(self.tables), symbols.crc(), lambda: self.synthesise(y_hat, t, size))
+    def code(self, y: Tensor, z: Tensor, t: int, size: tuple[int, int], dead_zone: float) -> tuple[Compressed, Tensor]:
+        """Streams of the floats y and z, rounded with this share of the dead zones, and the y_hat that they carry."""
+        symbols, y_hat = self.quantise(y, z, t, size, quantiser(self.dead_zone, dead_zone))
+        return Compressed(*symbols.pack(self.tables), symbols.crc(), lambda: self.synthesise(y_hat, t, size)), y_hat
 
     def decompress(
         self, z: bytes, y: bytes, symbols_crc: int, t: int, size: tuple[int, int], progress: Progress = silent

@@ -1,0 +1,74 @@
+"""From refined floats back to symbols: the rounding that serves best, and corrections where errors are squared.
+
+Seen from y_hat, λ times the squared error is nearly a parabola of the same width in every direction, because the
+synthesis is nearly orthonormal and its gains are those of the rate. So one gradient tells where in y the error is
+least, and what is rounded next time leans that way.
+"""
+
+from __future__ import annotations
+
+import functools
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from jndcodec.effort.objective import Objective
+from jndcodec.effort.refine import CELL, over_z, pixels_of
+from jndcodec.entropy.scale_network import T_MAX
+from jndcodec.model.interface import Compressed
+
+if TYPE_CHECKING:
+    from jndcodec.model.native import NativeModel
+
+ROUNDINGS = (0.0, 1.0)  # shares of the dead zones
+CORRECTIONS = 3  # at most
+CURVATURE = 15.0  # of λ D in bits per squared step: 13 to 16 for nine of ten elements of jlc-mse, at all rates
+DAMPING = 0.3  # share of the way to the minimum: all elements move at once
+
+
+def settle(model: NativeModel, rgb: np.ndarray, y: Tensor, z: Tensor, t: int, single_pass: Compressed) -> Compressed:
+    """The coding with the lowest R + λ D, measured on bytes and 8-bit pictures; never worse than `single_pass`.
+
+    rgb: uint8 (H, W, 3); y, z: floats before rounding, as `refine` gives them.
+    """
+    objective = Objective(model.info, t)
+
+    def cost(coded: Compressed) -> float:
+        decoded = coded.reconstruct()
+        coded.reconstruct = functools.partial(np.copy, decoded)
+        return objective.judge(len(coded.z) + len(coded.y), decoded, rgb)
+
+    best, lowest = single_pass, cost(single_pass)
+    for share in ROUNDINGS:
+        coded, y_hat = model.code(y, z, t, rgb.shape[:2], share)
+        if (found := cost(coded)) < lowest:
+            best, lowest = coded, found
+    if not objective.squared:
+        return best
+    for _ in range(CORRECTIONS):  # from the last rounding, with dead zones
+        y = y + DAMPING * (y_hat - y - _gradient(model, objective, rgb, y_hat, t) / CURVATURE)
+        coded, y_hat = model.code(y, z, t, rgb.shape[:2], ROUNDINGS[-1])
+        if (found := cost(coded)) >= lowest:
+            break
+        best, lowest = coded, found
+    return best
+
+
+def _gradient(model: NativeModel, objective: Objective, rgb: np.ndarray, y_hat: Tensor, t: int) -> Tensor:
+    """Of λ D in bits, with respect to y_hat."""
+    gradient = torch.zeros_like(y_hat)
+    knob = torch.tensor([t / T_MAX], device=model.device)
+    network = model.float_model.requires_grad_(False)
+    for row, column in over_z(y_hat):
+        at, inner = (row.scaled(CELL), column.scaled(CELL)), (row.scaled(CELL).inner, column.scaled(CELL).inner)
+        x = pixels_of(rgb, row, column, model.device)
+        with torch.inference_mode(False), torch.enable_grad():
+            part = y_hat[..., at[0].outer, at[1].outer].to(model.device, copy=True).requires_grad_()
+            with model.autocast():
+                x_hat = network.synthesise(part, knob)[..., : x.shape[2], : x.shape[3]]
+            error = objective.lmbda * objective.distortion(x_hat, x) * x[0, 0].numel()
+            (found,) = torch.autograd.grad(error, part)
+        gradient[..., at[0].target, at[1].target] = found[..., inner[0], inner[1]].to(gradient.device)
+    return gradient
