@@ -244,8 +244,23 @@ def test_settings_that_cannot_work(data: Path, changes: dict, says: str) -> None
         check(settings(data, **changes))
 
 
+def test_detail_is_added_to_weights_that_have_none(data: Path, tmp_path: Path, finished: Trainer) -> None:
+    weights = export_run(finished, "narrow", "train")
+    trainer = Trainer(settings(data, init=str(weights), config="detail=8"), tmp_path)
+    assert (trainer.subject.module.config.m, trainer.subject.module.config.detail) == (40, 8)
+    trainer._train_step(0.5)
+    assert trainer.step.take_sums()["kept"] == 1
+    with pytest.raises(ModelError, match="another --config"):
+        Trainer(settings(data, init=str(weights), config="detail=8,d=32"), tmp_path)
+
+
 def test_models_that_cannot_work(data: Path, tmp_path: Path) -> None:
-    for config, says in (("depth=3", "knows"), ("c16=x", "NAME=NUMBER"), ("c16=64,m=30", "multiple of 4")):
+    for config, says in (
+        ("depth=3", "knows"),
+        ("c16=x", "NAME=NUMBER"),
+        ("c16=64,m=30", "multiple of 4"),
+        ("m=64,detail=64", "below m"),
+    ):
         with pytest.raises(InputError, match=says):
             Trainer(settings(data, config=config), tmp_path)
     with pytest.raises(InputError, match="unknown model"):

@@ -189,7 +189,7 @@ class JlcVbr(nn.Module):
     def hyper_analyse(self, y: Tensor, t: Tensor) -> Tensor:
         """h_a: y -> z (N, cz, H/64, W/64) float32. Reads y in units of σ_c(t), and its log-energy."""
         v = y / self.scale_y(t).detach()
-        return self.h_a(torch.cat([v.clamp(-8, 8), torch.log1p(v.abs()) - 0.5], 1)).float()
+        return self.h_a(torch.cat([v.clamp(-8, 8), torch.log(v.abs() + 1) - 0.5], 1)).float()
 
     def step_mean(self, step: int, y_hat: Tensor, features: Tensor, sigma: Tensor) -> Tensor:
         """Means (N, m, h, w) float32 as one step sees them; `y_hat` holds zeros where nothing is reconstructed yet."""

@@ -68,7 +68,7 @@ def build_native(settings: Settings, tiles: Callable[[], Tensor]) -> nn.Module:
         names = ", ".join(VbrConfig.__dataclass_fields__)
         raise InputError(f"--config {settings.config}: {NATIVE} knows {names}") from None
     if config.m % 4 or config.detail % 4 or config.detail >= config.m:
-        raise InputError("--config m and detail must be multiples of 4, and detail below m")
+        raise InputError("--config m and detail must each be a multiple of 4, and detail below m")
     model = JlcVbr(config)
     if settings.init:
         load_weights(model, Path(settings.init))
