@@ -60,7 +60,7 @@ class NativeModel:
         level = level_of(effort)
         y = self.analyse(rgb, t, silent if level.steps else lambda share: progress(ANALYSIS * share))
         z = self.hyper_analyse(y, t)
-        single_pass, _ = self.code(y, z, t, rgb.shape[:2], level.dead_zone)
+        single_pass, _ = self.code(y, z, t, rgb.shape[:2], level.dead_zone, keep=level.steps > 0)
         if not level.steps:
             progress(1.0)
             return single_pass
@@ -70,9 +70,11 @@ class NativeModel:
         y, z = refine(self, rgb, y, z, t, level.steps, progress)
         return settle(self, rgb, y, z, t, single_pass)
 
-    def code(self, y: Tensor, z: Tensor, t: int, size: tuple[int, int], dead_zone: float) -> tuple[Compressed, Tensor]:
+    def code(
+        self, y: Tensor, z: Tensor, t: int, size: tuple[int, int], dead_zone: float, keep: bool = True
+    ) -> tuple[Compressed, Tensor]:
         """Streams of the floats y and z, rounded with this share of the dead zones, and the y_hat that they carry."""
-        symbols, y_hat = self.quantise(y, z, t, size, quantiser(self.dead_zone, dead_zone))
+        symbols, y_hat = self.quantise(y, z, t, size, quantiser(self.dead_zone, dead_zone), keep)
         return Compressed(*symbols.pack(self.tables), symbols.crc(), lambda: self.synthesise(y_hat, t, size)), y_hat
 
     def decompress(
@@ -134,9 +136,10 @@ class NativeModel:
 
     @torch.inference_mode()
     def quantise(
-        self, y: Tensor, z: Tensor, t: int, size: tuple[int, int], quantise: Quantise
+        self, y: Tensor, z: Tensor, t: int, size: tuple[int, int], quantise: Quantise, keep: bool = True
     ) -> tuple[Symbols, Tensor]:
-        """Round z and y (floats of `analyse` and `hyper_analyse`, or better ones) to symbols: (symbols, y_hat)."""
+        """Round z and y, floats of `analyse` and `hyper_analyse` or better: (symbols, y_hat), perhaps in y's memory
+        without `keep`."""
         coded_z = torch.from_numpy(self.scale_network.indexes_z(t) > 0)[None, :, None, None]
         z_hat = torch.round(z).clamp(-SYMBOL_LIMIT, SYMBOL_LIMIT) * coded_z
         index = self._indexes(z_hat, t, size)
@@ -150,7 +153,7 @@ class NativeModel:
             put_step(out_t[:, :, span.target], step, symbols.to("cpu", torch.int16))
             return symbols
 
-        y_hat = self._refine(z_hat, t, code)
+        y_hat = self._refine(z_hat, t, code, None if keep else y)
         z_out = z_hat[0].permute(1, 2, 0).to(torch.int16).numpy()
         return Symbols(z_out, out, self.scale_network.indexes_z(t), index), y_hat
 
@@ -190,12 +193,18 @@ class NativeModel:
 
     # -- shared by both directions
 
-    def _refine(self, z_hat: Tensor, t: int, code: Callable[[Span, int, Tensor], Tensor]) -> Tensor:
-        """The four steps of context: y_hat = code(span, step, mean) + mean, each on its step's elements, packed."""
+    def _refine(
+        self, z_hat: Tensor, t: int, code: Callable[[Span, int, Tensor], Tensor], memory: Tensor | None = None
+    ) -> Tensor:
+        """The four steps of context: y_hat = code(span, step, mean) + mean, each on its step's elements, packed.
+
+        memory: a tensor of y's shape that y_hat may be written into, whatever it holds.
+        """
         knob = self._knob(t)
         rows, columns = z_hat.shape[2] * CELL, z_hat.shape[3] * CELL
-        y_hat = self._new(rows, columns)
         strips = list(self._strips(rows, columns, H_S_HALO))
+        # where there are several strips, each step masks what is not reconstructed yet; else it must be zero
+        y_hat = memory if memory is not None and len(strips) > 1 else self._new(rows, columns)
         sigma = self.float_model.scale_y(knob)
         features = None
         for step in range(STEPS):
