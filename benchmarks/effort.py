@@ -23,6 +23,7 @@ from PIL import Image
 
 from jndcodec import Codec
 from jndcodec.effort import LEVELS
+from jndcodec.effort.counting import middle
 from jndcodec.entropy.scale_network import T_MAX
 from jndcodec.evaluate.bdrate import bd_rate
 from jndcodec.evaluate.metrics import choose, measure
@@ -112,10 +113,7 @@ def main(
     wanted = {f"{path.name}|{level}|{knob}" for path in paths for level in chosen for knob in knobs}
     for path in paths:
         rgb = np.asarray(Image.open(path).convert("RGB"))
-        if crop:
-            y, x = ((side - crop) // 2 for side in rgb.shape[:2])
-            rgb = rgb[max(0, y) : max(0, y) + crop, max(0, x) : max(0, x) + crop]
-        rgb = np.ascontiguousarray(rgb)
+        rgb = middle(rgb, crop or max(rgb.shape))
         pixels[path.name] = rgb[..., 0].size
         for level in chosen:
             for knob in knobs:

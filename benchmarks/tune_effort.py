@@ -15,6 +15,7 @@ import torch
 from PIL import Image
 
 from jndcodec import Codec
+from jndcodec.effort.counting import middle
 from jndcodec.effort.tuning import store, tune
 
 
@@ -32,9 +33,7 @@ def main(weights: Path, folder: Path, images: int, crop: int, threads: int, dry_
     paths = [paths[i] for i in sorted({round(i) for i in np.linspace(0, len(paths) - 1, images)})]
     pictures = []
     for path in paths:
-        rgb = np.asarray(Image.open(path).convert("RGB"))
-        y, x = (max(0, side - crop) // 2 for side in rgb.shape[:2])
-        pictures.append(np.ascontiguousarray(rgb[y : y + crop, x : x + crop]))
+        pictures.append(middle(np.asarray(Image.open(path).convert("RGB")), crop))
     zones, gain = tune(Codec(weights=weights).model, pictures, click.echo)
     click.echo(f"dead zones: {' '.join(f'{v:.3f}' for v in zones[:24])} …; bits at equal quality {gain:+.2%}")
     if not dry_run:
