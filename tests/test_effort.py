@@ -104,6 +104,26 @@ def test_corrections_help_where_errors_are_squared(monkeypatch, knob):
     assert corrected < uncorrected <= shipped_cost(codec, 4, knob) <= shipped_cost(codec, 3, knob)
 
 
+@pytest.mark.parametrize("knob", [0.4, 0.9])
+def test_squared_error_is_as_curved_as_corrections_assume(knob):
+    model, t = Codec("jlc-mse", precision="fp32").model, round(knob * T_MAX)
+    rgb = np.array(Image.open(PHOTO).convert("RGB").crop((160, 128, 288, 256)))
+    y = model.analyse(rgb, t)
+    symbols, y_hat = model.quantise(y, model.hyper_analyse(y, t), t, rgb.shape[:2], quantiser(model.dead_zone, 0.0))
+    objective = Objective(model.info, t)
+    gradient = settle_module._gradient(model, objective, rgb, y_hat, t)
+    coded = np.argwhere(symbols.index_y > 0)
+    found = []
+    for row, column, channel in coded[np.random.default_rng(0).permutation(len(coded))[:40]]:
+        moved = y_hat.clone()
+        moved[0, channel, row, column] += 1
+        there = settle_module._gradient(model, objective, rgb, moved, t)
+        found.append((there - gradient)[0, channel, row, column].item())
+    assert np.median(found) == pytest.approx(settle_module.CURVATURE, rel=0.2)
+    assert np.quantile(found, 0.1) > 0.7 * settle_module.CURVATURE
+    assert np.quantile(found, 0.9) < 1.5 * settle_module.CURVATURE
+
+
 def test_corrections_in_windows_are_those_of_the_whole(photo, monkeypatch):
     model, rgb, knob = Codec("jlc-mse", precision="fp32").model, photo(128, 192, 5), round(0.5 * T_MAX)
     y = model.analyse(rgb, knob)
