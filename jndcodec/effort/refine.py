@@ -41,6 +41,7 @@ EPS = 1.0  # bits per quantisation step: gradients far below that are left alone
 SOFTNESS = (1.0, 0.4)  # of the staircase, first and last step: 1 is nearly a straight line
 NOISE = (1.0, 0.3)  # width of the uniform noise, first and last step, …
 AVERAGED = 50  # … where there are this many steps to average over; with fewer it is less
+SQUARED_STEPS = 25  # where D is squared error alone, more steps only trade quality for bytes
 
 
 def refine(
@@ -48,8 +49,10 @@ def refine(
 ) -> tuple[Tensor, Tensor]:
     """Better (y, z), floats before rounding as `analyse` and `hyper_analyse` give them, which are left alone.
 
-    rgb: uint8 (H, W, 3). steps: of gradient descent, at each window. progress: called with the share done.
+    rgb: uint8 (H, W, 3). steps: of gradient descent, at each window, at most. progress: called with the share done.
     """
+    if Objective(model.info, t).squared:
+        steps = min(steps, SQUARED_STEPS)
     y, z = y.clone(), z.clone()
     parts = over_z(y)
     for i, (row, column) in enumerate(parts):
