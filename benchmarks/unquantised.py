@@ -1,6 +1,6 @@
 """How much of a model's error is there before anything is quantised: what its y has no room for.
 
-    python benchmarks/bottleneck.py FOLDER --weights WEIGHTS [--images 6] [--threads 2]
+    python benchmarks/unquantised.py FOLDER --weights WEIGHTS [--images 6] [--threads 2]
 
 Rates are the entropy model's, rounding is real, squared errors are means over pictures on the scale of 8 bits.
 """
