@@ -1,4 +1,4 @@
-"""How much of a model's error is there before anything is quantised: what its y has no room for.
+"""How much of a model's error is there before anything is quantised, and how much of it is a tint of the whole picture.
 
     python benchmarks/unquantised.py FOLDER --weights WEIGHTS [--images 6] [--threads 2]
 
@@ -30,9 +30,9 @@ def main(folder: Path, weights: Path, images: int, threads: int) -> None:
     torch.set_num_threads(threads)
     model, sources = load_model(weights), find_sources([folder])
     chosen = [sources[i] for i in sorted({round(i) for i in np.linspace(0, len(sources) - 1, images)})]
-    click.echo("| t | bpp | squared error | of it without quantisation |\n|---|---|---|---|")
+    click.echo("| t | bpp | squared error | of it without quantisation | error of R, G, B |\n|---|---|---|---|---|")
     for knob in (0.0, 0.25, 0.5, 0.75, 1.0):
-        sums = np.zeros(3)
+        sums = np.zeros(6)
         for source in chosen:
             rgb = np.asarray(Image.open(source.path).convert("RGB"))
             height, width = (length // SIDE * SIDE for length in rgb.shape[:2])
@@ -43,9 +43,11 @@ def main(folder: Path, weights: Path, images: int, threads: int) -> None:
                 unquantised = model.synthesise(model.analyse(x, t), t)
             bpp = (out.bits_y + out.bits_z).item() / (height * width)
             errors = [255**2 * (y.clamp(0, 1) - x).square().mean().item() for y in (out.x_hat, unquantised)]
-            sums += [bpp, *errors]
-        bpp, error, before = sums / len(chosen)
-        click.echo(f"| {knob:g} | {bpp:.3f} | {error:.2f} | {before:.2f} |")
+            tint = 255 * (out.x_hat - x).mean((0, 2, 3))
+            sums += [bpp, *errors, *tint.tolist()]
+        bpp, error, before, *tint = sums / len(chosen)
+        shown = ", ".join(f"{value:+.2f}" for value in tint)
+        click.echo(f"| {knob:g} | {bpp:.3f} | {error:.2f} | {before:.2f} | {shown} |")
 
 
 if __name__ == "__main__":
