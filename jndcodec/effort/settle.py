@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 ROUNDINGS = (0.0, 1.0)  # shares of the dead zones
 CORRECTIONS = 3  # at most
-CURVATURE = 15.0  # of λ D in bits per squared step: 13 to 16 for nine of ten elements of jlc-mse, at all rates
+CURVATURE = 15.0  # of λ D in bits per squared step, for most elements of jlc-mse and at all rates alike (tested)
 DAMPING = 0.3  # share of the way to the minimum: all elements move at once
 
 
@@ -62,13 +62,13 @@ def _gradient(model: NativeModel, objective: Objective, rgb: np.ndarray, y_hat: 
     knob = torch.tensor([t / T_MAX], device=model.device)
     network = model.float_model.requires_grad_(False)
     for row, column in over_z(y_hat):
-        at, inner = (row.scaled(CELL), column.scaled(CELL)), (row.scaled(CELL).inner, column.scaled(CELL).inner)
         x = pixels_of(rgb, row, column, model.device)
+        row, column = row.scaled(CELL), column.scaled(CELL)
         with torch.inference_mode(False), torch.enable_grad():
-            part = y_hat[..., at[0].outer, at[1].outer].to(model.device, copy=True).requires_grad_()
+            part = y_hat[..., row.outer, column.outer].to(model.device, copy=True).requires_grad_()
             with model.autocast():
                 x_hat = network.synthesise(part, knob)[..., : x.shape[2], : x.shape[3]]
             error = objective.lmbda * objective.distortion(x_hat, x) * x[0, 0].numel()
             (found,) = torch.autograd.grad(error, part)
-        gradient[..., at[0].target, at[1].target] = found[..., inner[0], inner[1]].to(gradient.device)
+        gradient[..., row.target, column.target] = found[..., row.inner, column.inner].to(gradient.device)
     return gradient

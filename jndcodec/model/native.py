@@ -30,6 +30,7 @@ WINDOW = 128  # elements of y on a side of what the transforms read at once: 204
 STRIP = 32768  # elements of y per channel in what the hyper transforms and the context read at once
 CELL = STRIDE_Z // STRIDE_Y
 ANALYSIS, SYNTHESIS = 0.7, 0.6  # about the shares of g_a and g_s in the time of their directions, for progress
+DESCENT = 0.9  # and that of gradient descent, where there is any
 H_A_HALO, H_S_HALO = 2, 1  # receptive fields of h_a and h_s beyond an element of z, in elements of z
 
 
@@ -67,7 +68,7 @@ class NativeModel:
         from jndcodec.effort.refine import refine
         from jndcodec.effort.settle import settle
 
-        y, z = refine(self, rgb, y, z, t, level.steps, progress)
+        y, z = refine(self, rgb, y, z, t, level.steps, lambda share: progress(DESCENT * share))
         return settle(self, rgb, y, z, t, single_pass)
 
     def code(
