@@ -157,6 +157,7 @@ def build_model(info: ModelInfo, tensors: dict[str, torch.Tensor]) -> JlcVbr:
     import torch
 
     from jndcodec.entropy.scale_network import dequantised_parameters
+    from jndcodec.entropy.tables import COUNT
     from jndcodec.model.vbr import JlcVbr, VbrConfig
 
     try:
@@ -169,6 +170,7 @@ def build_model(info: ModelInfo, tensors: dict[str, torch.Tensor]) -> JlcVbr:
             for key, value in tensors.items()
             if key.startswith(FLOAT_PREFIX)
         }
+        state.setdefault("recon_shift", torch.zeros(COUNT))  # weights of before there were any
         twin = dequantised_parameters(read_scale_network(tensors), model.scale_net)
         model.load_state_dict(state | {SCALE_NET + key: value for key, value in twin.items()}, assign=True)
     except (TypeError, KeyError, RuntimeError, ValueError) as error:

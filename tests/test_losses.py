@@ -29,6 +29,24 @@ def pictures() -> tuple[Tensor, Tensor, Tensor]:
 RATE, LMBDA = torch.tensor([0.5, 0.7]), torch.tensor([0.01, 0.02])
 
 
+def test_tone_sees_block_means_alone(pictures: tuple[Tensor, Tensor, Tensor]) -> None:
+    x = pictures[0]
+    checker = 1 - 2.0 * ((torch.arange(64)[:, None] + torch.arange(64)) % 2)
+    torch.testing.assert_close(losses.tone_255(x + 0.1 * checker, x), torch.zeros(2), atol=1e-6, rtol=0)
+    tint = torch.tensor([-0.9, 0.4, -0.9])[:, None, None] / 255
+    torch.testing.assert_close(
+        losses.tone_255(x + tint, x), torch.full((2,), (0.81 + 0.16 + 0.81) / 3), rtol=1e-3, atol=0
+    )
+
+
+def test_tone_does_not_fade() -> None:
+    trade = variable_rate({"ssimulacra2": 1.0, "mse": 0.1, "tone": 1.0}, "")
+    ends = torch.tensor([0.0, 1.0])
+    ratio = trade.lmbda(ends, "tone") / trade.lmbda(ends)
+    torch.testing.assert_close(trade.share("tone", ends), ratio)
+    torch.testing.assert_close(trade.share("mse", ends), 0.1 * ratio * torch.tensor([1.0, 0.0]))
+
+
 def objective(loss: str, variant: str, metric: str = "mse", **options: object) -> Objective:
     """At a fixed λ of 0.0067 (so the level is 1)."""
     return Objective(fixed_rate({metric: 1.0}, 3, ""), loss, variant, None, **options)

@@ -21,11 +21,12 @@ import torch
 from torch import Tensor
 
 from jndcodec.effort.objective import Objective
+from jndcodec.entropy.lookup import table_index
 from jndcodec.entropy.scale_network import T_MAX
-from jndcodec.entropy.tables import LOG_STEP, SCALE_MIN
+from jndcodec.model.context import step_masks
 from jndcodec.model.interface import Progress
 from jndcodec.model.layers import gaussian_bits
-from jndcodec.model.vbr import STRIDE_Y, STRIDE_Z, JlcVbr, step_masks
+from jndcodec.model.vbr import STRIDE_Y, STRIDE_Z, JlcVbr
 from jndcodec.tiling import Span, windows
 
 if TYPE_CHECKING:
@@ -156,15 +157,15 @@ class Relaxed:
         z_hat = relax(z)
         features = model.h_s(z_hat)
         log_scale = self.log_sigma + model.scale_net(z_hat).float()
-        # table 0, nearest to SCALE_MIN, is not coded
-        coded = (log_scale.detach() >= math.log(SCALE_MIN) + 0.5 * LOG_STEP) & seen
+        index = table_index(log_scale.detach())
+        coded = (index > 0) & seen
         y_hat, bits = torch.zeros_like(y), gaussian_bits(z_hat, self.log_sigma_z).sum()
         masks = step_masks(y.shape[1], y.shape[2], y.shape[3], y.device)
         for step, mask in enumerate(masks):
             mean = model.step_mean(step, y_hat, features, self.sigma)
             symbols = relax(y - mean) * coded
             bits = bits + (gaussian_bits(symbols, log_scale) * (mask & coded)).sum()
-            y_hat = y_hat + (symbols + mean) * mask
+            y_hat = y_hat + (model.reconstruction(symbols, index) + mean) * mask
         return model.synthesise(y_hat, self.knob), bits
 
 

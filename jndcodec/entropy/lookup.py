@@ -2,7 +2,20 @@
 
 from __future__ import annotations
 
+import math
+
+import torch
 from torch import Tensor
+
+from jndcodec.entropy.tables import COUNT, LOG_STEP, SCALE_MIN
+
+
+def table_index(log_scale: Tensor) -> Tensor:
+    """The table nearest to each natural log of a scale in quantisation steps, uint8: for training and estimates.
+
+    Coding has the exact integers of `ScaleNetwork.indexes_y` instead.
+    """
+    return ((log_scale - math.log(SCALE_MIN)) / LOG_STEP).round_().clamp_(0, COUNT - 1).to(torch.uint8)
 
 
 def look_up(table: Tensor, index: Tensor) -> Tensor:

@@ -26,8 +26,26 @@ class Residual(nn.Module):
         return x + self.b(F.leaky_relu(self.a(x), 0.1))
 
 
-def residuals(channels: int, count: int) -> nn.Sequential:
-    return nn.Sequential(*(Residual(channels) for _ in range(count)))
+class Slim(nn.Module):
+    """x + a narrow branch of two non-linearities: half the width of `Residual` or less, so a quarter of its price."""
+
+    REACH = 0.1  # of the branch: what starts at nothing must not shake the main path while it learns
+
+    def __init__(self, channels: int, width: int) -> None:
+        super().__init__()
+        self.enter = conv(channels, width, 1)
+        self.mix = conv(width, width)
+        self.leave = conv(width, channels, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        h = F.leaky_relu(self.mix(F.leaky_relu(self.enter(x), 0.1)), 0.1)
+        return x + self.REACH * self.leave(h)
+
+
+def residuals(channels: int, count: int, width: int = 0) -> nn.Sequential:
+    """`count` residual blocks, each followed by a slim one of `width`, if any."""
+    blocks = [(Residual(channels), Slim(channels, width)) if width else (Residual(channels),) for _ in range(count)]
+    return nn.Sequential(*(layer for block in blocks for layer in block))
 
 
 def join_quarters(y: Tensor, detail: Tensor) -> Tensor:

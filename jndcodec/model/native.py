@@ -21,8 +21,9 @@ from jndcodec.entropy.scale_network import T_MAX
 from jndcodec.entropy.symbols import SYMBOL_LIMIT, Symbols
 from jndcodec.entropy.tables import Tables
 from jndcodec.errors import SymbolError
+from jndcodec.model.context import STEPS, put_step, step_masks, take_step
 from jndcodec.model.interface import Compressed, Progress, silent
-from jndcodec.model.vbr import STEPS, STRIDE_Y, STRIDE_Z, put_step, step_masks, take_step
+from jndcodec.model.vbr import STRIDE_Y, STRIDE_Z
 from jndcodec.tiling import Span, read_padded, spans, windows
 from jndcodec.weights import ModelInfo, build_model, load_tensors, read_scale_network
 
@@ -52,8 +53,10 @@ class NativeModel:
         self.tables = Tables(*(tensors[f"tables.{part}"].numpy() for part in ("cdf", "size", "offset")))
         self.dead_zone = torch.from_numpy(calibrated_dead_zones(info.calibration, self.tables)).to(self.device)
         config = self.float_model.config
-        self.g_a_halo = math.ceil((2 * config.n8 + 2) / 2) + 2 * config.n16  # in elements of y
-        self.g_s_halo = math.ceil((2 * config.n8 + 1) / 2) + 2 * config.n16
+        reach_8 = config.n8 * (3 if config.h8 else 2)  # of the blocks, in their own elements
+        reach_16 = config.n16 * (3 if config.h16 else 2)
+        self.g_a_halo = math.ceil((reach_8 + 2) / 2) + reach_16  # in elements of y
+        self.g_s_halo = math.ceil((reach_8 + 1) / 2) + reach_16
 
     # -- the two directions (jndcodec.model.interface)
 
@@ -152,7 +155,7 @@ class NativeModel:
             residual = take_step(y[:, :, span.target], step).to(self.device) - mean
             symbols = quantise(residual, here).clamp_(-SYMBOL_LIMIT, SYMBOL_LIMIT).mul_(here > 0)
             put_step(out_t[:, :, span.target], step, symbols.to("cpu", torch.int16))
-            return symbols
+            return self.float_model.reconstruction(symbols, here)
 
         y_hat = self._refine(z_hat, t, code, None if keep else y)
         z_out = z_hat[0].permute(1, 2, 0).to(torch.int16).numpy()
@@ -161,11 +164,12 @@ class NativeModel:
     @torch.inference_mode()
     def reconstruct(self, symbols: Symbols, t: int) -> Tensor:
         """y_hat from symbols."""
-        y = _as_tensor(symbols.y)
+        y, index = _as_tensor(symbols.y), _as_tensor(symbols.index_y)
         z_hat = _as_tensor(symbols.z).float()
 
         def code(span: Span, step: int, mean: Tensor) -> Tensor:
-            return take_step(y[:, :, span.target], step).to(self.device, torch.float32)
+            coded = take_step(y[:, :, span.target], step).to(self.device, torch.float32)
+            return self.float_model.reconstruction(coded, take_step(index[:, :, span.target], step).to(self.device))
 
         return self._refine(z_hat, t, code)
 

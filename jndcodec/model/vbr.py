@@ -12,18 +12,21 @@ Shapes are NCHW; y stands at 1/16 and z at 1/64 of the picture's resolution, so 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
+from jndcodec.entropy.lookup import look_up, table_index
+from jndcodec.entropy.tables import COUNT
+from jndcodec.model.context import STEPS, Context, step_masks
 from jndcodec.model.layers import (
     BlockDct,
     RateGain,
     Residual,
+    Slim,
     conv,
     gaussian_bits,
     join_quarters,
@@ -33,9 +36,6 @@ from jndcodec.model.layers import (
 
 STRIDE_Y = 16
 STRIDE_Z = 64
-STEPS = 4
-# CONTEXT_ORDER[step][channel quarter] is the position in the 2x2 cell (row * 2 + column) that is refined in that step.
-CONTEXT_ORDER = ((0, 1, 2, 3), (3, 2, 1, 0), (2, 3, 0, 1), (1, 0, 3, 2))
 
 
 @dataclass(frozen=True)
@@ -51,6 +51,8 @@ class VbrConfig:
     ds: int = 96  # width of the scale network
     n8: int = 2  # residual blocks at 1/8
     n16: int = 1  # residual blocks at 1/16
+    h8: int = 0  # width of the slim blocks after the residual ones at 1/8; 0: none
+    h16: int = 0  # and at 1/16
     anchors: int = 9  # rate anchors of the gains
 
 
@@ -62,56 +64,6 @@ class Output(NamedTuple):
     bits_z: Tensor
 
 
-def step_masks(channels: int, height: int, width: int, device: torch.device) -> list[Tensor]:
-    """For each of the 4 steps, (1, C, height, width) booleans: which elements of y it refines. They partition y."""
-    row = torch.arange(height, device=device)[:, None] % 2
-    column = torch.arange(width, device=device)[None] % 2
-    cell = row * 2 + column
-    quarter = channels // 4
-    return [
-        torch.cat([(cell == position)[None].expand(quarter, height, width) for position in order])[None].contiguous(
-            memory_format=torch.channels_last
-        )
-        for order in CONTEXT_ORDER
-    ]
-
-
-def take_step(y: Tensor, step: int) -> Tensor:
-    """The elements of (N, C, h, w) that one step refines, packed: (N, C, h/2, w/2), channels last. h, w: even."""
-    n, channels, height, width = y.shape
-    packed = y.new_empty((n, height // 2, width // 2, channels)).permute(0, 3, 1, 2)
-    for part, at in _step_parts(step, channels):
-        packed[:, part] = y[at]
-    return packed
-
-
-def put_step(y: Tensor, step: int, packed: Tensor) -> None:
-    """Write what `take_step` packed back to its places in y (N, C, h, w)."""
-    for part, at in _step_parts(step, y.shape[1]):
-        y[at] = packed[:, part]
-
-
-def _step_parts(step: int, channels: int) -> Iterator[tuple[slice, tuple[slice, ...]]]:
-    """Each channel quarter, and where in (N, C, h, w) its elements of one step stand."""
-    for quarter, position in enumerate(CONTEXT_ORDER[step]):
-        part = slice(quarter * channels // 4, (quarter + 1) * channels // 4)
-        yield part, (slice(None), part, slice(position // 2, None, 2), slice(position % 2, None, 2))
-
-
-class Context(nn.Module):
-    """Means of one later step from what the earlier ones reconstructed (in units of σ_c) and the features of z."""
-
-    def __init__(self, m: int, d: int) -> None:
-        super().__init__()
-        self.enter = conv(m + 2 * d, d, 1)
-        self.mix = conv(d, d)
-        self.leave = conv(d, m, 1)
-
-    def forward(self, y_units: Tensor, features: Tensor) -> Tensor:
-        p = F.relu(self.enter(torch.cat([y_units.to(features.dtype), features], 1)))
-        return self.leave(F.relu(self.mix(p)) + p)
-
-
 class JlcVbr(nn.Module):
     """The float model, for training and for the transforms. Coding replaces `scale_net` by its integer twin."""
 
@@ -121,15 +73,20 @@ class JlcVbr(nn.Module):
         c8, c16, m, cz, d, ds = config.c8, config.c16, config.m, config.cz, config.d, config.ds
         self.dct = BlockDct()
         self.g_a_in = conv(192, c8)
-        self.g_a_8 = residuals(c8, config.n8)
-        self.g_a_16 = nn.Sequential(conv(c8, c16, 3, 2), residuals(c16, config.n16), conv(c16, m - config.detail, 1))
+        self.g_a_8 = residuals(c8, config.n8, config.h8)
+        self.g_a_16 = nn.Sequential(
+            conv(c8, c16, 3, 2), residuals(c16, config.n16, config.h16), conv(c16, m - config.detail, 1)
+        )
         self.g_s_16 = nn.Sequential(
-            conv(m - config.detail, c16, 1), residuals(c16, config.n16), conv(c16, c8 * 4, 1), nn.PixelShuffle(2)
+            conv(m - config.detail, c16, 1),
+            residuals(c16, config.n16, config.h16),
+            conv(c16, c8 * 4, 1),
+            nn.PixelShuffle(2),
         )
         if config.detail:
             self.g_a_detail = conv(192, config.detail, 3, 2)
             self.g_s_detail = nn.Sequential(conv(config.detail, 192 * 4, 1), nn.PixelShuffle(2))
-        self.g_s_8 = residuals(c8, config.n8)
+        self.g_s_8 = residuals(c8, config.n8, config.h8)
         self.g_s_out = conv(c8, 192)
         k = config.anchors
         self.gain_y = RateGain(m, k, low=0.46, high=3.39)
@@ -150,6 +107,10 @@ class JlcVbr(nn.Module):
             conv(cz, ds * 4, 1), nn.PixelShuffle(2), nn.ReLU(), conv(ds, ds), nn.ReLU(),
             conv(ds, ds * 4, 1), nn.PixelShuffle(2), nn.ReLU(), conv(ds, ds), nn.ReLU(), conv(ds, m, 1),
         )  # fmt: skip
+        # Small symbols overstate: the values that were rounded to one lie nearer to the mean. By table index.
+        self.recon_shift = nn.Parameter(torch.zeros(COUNT, device="cpu"))
+        # What training rounds with, so that it sees what the encoder's default effort will send; the trainer sets it.
+        self.register_buffer("dead_zone", torch.zeros(COUNT, device="cpu"), persistent=False)
         self.mean_0 = conv(2 * d, m, 1)
         self.context = nn.ModuleList(Context(m, d) for _ in range(STEPS - 1))
         if not self.mean_0.weight.is_meta:  # a shape-only model has nothing to draw, and torch takes seconds to say so
@@ -166,6 +127,8 @@ class JlcVbr(nn.Module):
         for module in self.modules():
             if isinstance(module, Residual):
                 module.b.weight.mul_(0.3)
+            if isinstance(module, Slim):
+                module.leave.weight.zero_()
 
     def analyse(self, x: Tensor, t: Tensor) -> Tensor:
         """g_a: x (N, 3, H, W) in [0, 1] -> y (N, m, H/16, W/16) float32, in quantisation steps at rate t (N,)."""
@@ -201,6 +164,10 @@ class JlcVbr(nn.Module):
             return self.mean_0(features)
         return self.context[step - 1]((y_hat / sigma).clamp(-8, 8), features)
 
+    def reconstruction(self, symbols: Tensor, index: Tensor) -> Tensor:
+        """y_hat - mean of symbols (N, m, h, w) under table indexes (integers of that shape): inside of the symbol."""
+        return symbols - symbols.clamp(-1, 1) * look_up(self.recon_shift, index)
+
     def refine(
         self, z_hat: Tensor, y: Tensor, t: Tensor, quantise: Callable[[Tensor, Tensor], Tensor]
     ) -> tuple[Tensor, Tensor]:
@@ -223,10 +190,21 @@ class JlcVbr(nn.Module):
         y = self.analyse(x, t)
         z = self.hyper_analyse(y, t)
         z_hat = z + (torch.round(z) - z).detach()
-        mean, y_hat = self.refine(z_hat, y, t, lambda y, mean: y + (torch.round(y - mean) + mean - y).detach())
         log_scale = self.scale_y.log(t) + self.scale_net(z_hat).float()
-        noisy_y = y_hat if hard else y + torch.rand_like(y) - 0.5
+        index = table_index(log_scale.detach())
+        rounding, shift = 0.5 - look_up(self.dead_zone, index), look_up(self.recon_shift, index)
+
+        def symbols_of(residual: Tensor) -> Tensor:
+            return torch.copysign(torch.floor(residual.abs() + rounding), residual)
+
+        def quantise(y: Tensor, mean: Tensor) -> Tensor:
+            residual = (y - mean).detach()
+            symbols = symbols_of(residual)
+            return y + (symbols - residual) - symbols.clamp(-1, 1) * shift
+
+        mean, y_hat = self.refine(z_hat, y, t, quantise)
+        residual = symbols_of(y - mean) if hard else y - mean + torch.rand_like(y) - 0.5
         noisy_z = z_hat if hard else z + torch.rand_like(z) - 0.5
-        bits_y = gaussian_bits(noisy_y - mean, log_scale).sum((1, 2, 3))
+        bits_y = gaussian_bits(residual, log_scale).sum((1, 2, 3))
         bits_z = gaussian_bits(noisy_z, self.scale_z.log(t)).sum((1, 2, 3))
         return Output(self.synthesise(y_hat, t), bits_y, bits_z)

@@ -1,11 +1,12 @@
-"""Give a trained `jlc-vbr` detail channels that it was trained without, and keep everything it has learned.
+"""Give a trained `jlc-vbr` what it was trained without, and keep everything it has learned.
 
-The principal components of what the model's y cannot carry, even unquantised, become detail channels; the rest of the
-model computes what it did before.
+Detail channels start as the principal components of what the model's y cannot carry, even unquantised; slim blocks
+start as nothing. The rest of the model computes what it did before.
 """
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 
 import torch
@@ -37,6 +38,33 @@ def add_detail(model: JlcVbr, detail: int, tiles: Tensor) -> JlcVbr:
     wide.load_state_dict(state)
     set_detail(wide, *_missing(model, tiles, detail))
     return wide
+
+
+@torch.no_grad()
+def add_slim(model: JlcVbr, h8: int, h16: int) -> JlcVbr:
+    """A model with slim blocks of these widths after the residual ones, which computes what `model` does.
+
+    InputError where the model has slim blocks already.
+    """
+    if model.config.h8 or model.config.h16:
+        raise InputError("the weights have slim blocks already; their widths cannot change")
+    deep = JlcVbr(replace(model.config, h8=h8, h16=h16))
+    state = deep.state_dict()
+    for name, value in model.state_dict().items():
+        state[_beside_slim(name, h8, h16)] = value
+    for name, value in state.items():
+        if name.endswith(".leave.weight") and not name.startswith("context."):
+            value.zero_()
+    deep.load_state_dict(state)
+    return deep
+
+
+def _beside_slim(name: str, h8: int, h16: int) -> str:
+    """Where a parameter of the residual blocks stands once each is followed by a slim block."""
+    parts = re.fullmatch(r"(g_[as]_8|g_[as]_16\.1)\.(\d+)\.(.*)", name)
+    if not parts or not (h8 if "_8" in parts[1] else h16):
+        return name
+    return f"{parts[1]}.{2 * int(parts[2])}.{parts[3]}"
 
 
 def _places(size: int, wide: int, m: int, detail: int) -> Tensor:

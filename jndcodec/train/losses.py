@@ -24,10 +24,17 @@ def mse_255(x_hat: Tensor, x: Tensor) -> Tensor:
     return (x_hat - x).square().mean((1, 2, 3)) * 255**2
 
 
+def tone_255(x_hat: Tensor, x: Tensor) -> Tensor:
+    """255² MSE of the means of 8x8 blocks: brightness and tint, which SSIMULACRA2 hardly sees."""
+    return F.avg_pool2d(x_hat - x, 8, ceil_mode=True, count_include_pad=False).square().mean((1, 2, 3)) * 255**2
+
+
 def distortion(metric: str) -> Callable[[Tensor, Tensor], Tensor]:
     """d(x_hat, x) -> (N,) by the metric's name: 0 at identity, differentiable."""
     if metric == "mse":
         return mse_255
+    if metric == "tone":
+        return tone_255
     if metric == "ms-ssim":
         from jndcodec.metrics.pixel import ms_ssim
 

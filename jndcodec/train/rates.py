@@ -13,6 +13,7 @@ from jndcodec.errors import InputError
 
 # λ at t = 0 and t = 1, log-spaced between. Units: 255² MSE, 1 - MS-SSIM, raw SSIMULACRA2 sum.
 LAMBDA = {"mse": (0.001, 0.35), "ms-ssim": (1.2, 420.0), "ssimulacra2": (0.008, 4.0)}
+LAMBDA["tone"] = LAMBDA["mse"]
 # What CompressAI's zoo was trained with, qualities 1 to 8.
 ZOO_LAMBDA = {
     "mse": (0.0018, 0.0035, 0.0067, 0.0130, 0.0250, 0.0483, 0.0932, 0.1800),
@@ -44,10 +45,12 @@ class RateTrade:
         """Weight of a metric's distortion beside the main one's, in the main one's units.
 
         Companions fade out towards t = 1: near the visually lossless end they would outweigh the metric that they help.
+        But tone does not: it sees what the other metric does not, at all rates.
         """
         if metric == self.main:
             return t.new_full(t.shape, self.shares[metric])
-        return self.shares[metric] * (1 - t) * self.lmbda(t, metric) / self.lmbda(t)
+        fade = 1.0 if metric == "tone" else 1 - t
+        return self.shares[metric] * fade * self.lmbda(t, metric) / self.lmbda(t)
 
     def level(self, t: Tensor) -> Tensor:
         """Factor on each sample's loss: 1 in the middle of the range of λ."""

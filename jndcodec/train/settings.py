@@ -9,6 +9,7 @@ from jndcodec.errors import DataError, InputError
 
 LOSSES = ("rd", "pwl", "iwl", "fwl")
 METRICS = ("mse", "ms-ssim", "ssimulacra2")
+COMPANIONS = (*METRICS, "tone")  # what may stand beside the first metric of a mix
 VARIANTS = ("balanced", "paper")
 FEATURES = ("vgg16", "alexnet", "efficientnet-lite0")
 NATIVE = "jlc-vbr"
@@ -83,8 +84,11 @@ def parse_metrics(text: str) -> dict[str, float]:
     shares: dict[str, float] = {}
     for part in text.split(","):
         name, _, share = part.strip().partition(":")
-        if name not in METRICS:
-            raise InputError(f"unknown metric {name!r}; choose from {', '.join(METRICS)}, or mix them: mse:1,ms-ssim:1")
+        if name not in (COMPANIONS if shares else METRICS):
+            raise InputError(
+                f"unknown metric {name!r}; choose from {', '.join(METRICS)}, or mix them: mse:1,ms-ssim:1 "
+                "(tone too, after the first)"
+            )
         shares[name] = _number(share or "1", f"the share of {name}")
     return shares
 

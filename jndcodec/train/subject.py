@@ -47,18 +47,31 @@ def stratified(n: int, rng: np.random.Generator) -> np.ndarray:
 
 
 def build_native(settings: Settings, tiles: Callable[[], Tensor]) -> nn.Module:
+    """jlc-vbr as `start_native` gives it, rounding as the encoder's default effort will."""
+    from jndcodec.effort.dead_zone import dead_zones
+    from jndcodec.entropy.tables import gaussian_tables
+
+    model = start_native(settings, tiles)
+    model.dead_zone.copy_(torch.from_numpy(dead_zones(gaussian_tables())))
+    return model
+
+
+def start_native(settings: Settings, tiles: Callable[[], Tensor]) -> nn.Module:
     """jlc-vbr from a weights file, a checkpoint, or the KLT of the training tiles."""
     from jndcodec.model.klt import init_klt
     from jndcodec.model.vbr import JlcVbr, VbrConfig
 
     overrides = parse_config(settings.config)
     if settings.init.endswith(".safetensors"):
-        from jndcodec.model.widen import add_detail
+        from jndcodec.model.widen import add_detail, add_slim
         from jndcodec.weights import load_model
 
         model = load_model(settings.init)
         if overrides.get("detail") and not model.config.detail:
             model = add_detail(model, overrides.pop("detail"), tiles())
+        widths = overrides.get("h8", 0), overrides.get("h16", 0)
+        if any(widths) and not (model.config.h8 or model.config.h16):
+            model = add_slim(model, *widths)
         if any(getattr(model.config, name, None) != value for name, value in overrides.items()):
             raise ModelError(f"{settings.init} has another --config: {model.config}")
         return model

@@ -1,0 +1,69 @@
+"""The four steps of context in which means are refined: who goes when, and the network of the later ones.
+
+y is cut into 2x2 cells of positions and quarters of channels; each step refines one position in every quarter, and
+reads what the steps before it reconstructed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from jndcodec.model.layers import conv
+
+STEPS = 4
+# CONTEXT_ORDER[step][channel quarter] is the position in the 2x2 cell (row * 2 + column) that is refined in that step.
+CONTEXT_ORDER = ((0, 1, 2, 3), (3, 2, 1, 0), (2, 3, 0, 1), (1, 0, 3, 2))
+
+
+def step_masks(channels: int, height: int, width: int, device: torch.device) -> list[Tensor]:
+    """For each of the 4 steps, (1, C, height, width) booleans: which elements of y it refines. They partition y."""
+    row = torch.arange(height, device=device)[:, None] % 2
+    column = torch.arange(width, device=device)[None] % 2
+    cell = row * 2 + column
+    quarter = channels // 4
+    return [
+        torch.cat([(cell == position)[None].expand(quarter, height, width) for position in order])[None].contiguous(
+            memory_format=torch.channels_last
+        )
+        for order in CONTEXT_ORDER
+    ]
+
+
+def take_step(y: Tensor, step: int) -> Tensor:
+    """The elements of (N, C, h, w) that one step refines, packed: (N, C, h/2, w/2), channels last. h, w: even."""
+    n, channels, height, width = y.shape
+    packed = y.new_empty((n, height // 2, width // 2, channels)).permute(0, 3, 1, 2)
+    for part, at in _step_parts(step, channels):
+        packed[:, part] = y[at]
+    return packed
+
+
+def put_step(y: Tensor, step: int, packed: Tensor) -> None:
+    """Write what `take_step` packed back to its places in y (N, C, h, w)."""
+    for part, at in _step_parts(step, y.shape[1]):
+        y[at] = packed[:, part]
+
+
+def _step_parts(step: int, channels: int) -> Iterator[tuple[slice, tuple[slice, ...]]]:
+    """Each channel quarter, and where in (N, C, h, w) its elements of one step stand."""
+    for quarter, position in enumerate(CONTEXT_ORDER[step]):
+        part = slice(quarter * channels // 4, (quarter + 1) * channels // 4)
+        yield part, (slice(None), part, slice(position // 2, None, 2), slice(position % 2, None, 2))
+
+
+class Context(nn.Module):
+    """Means of one later step from what the earlier ones reconstructed (in units of σ_c) and the features of z."""
+
+    def __init__(self, m: int, d: int) -> None:
+        super().__init__()
+        self.enter = conv(m + 2 * d, d, 1)
+        self.mix = conv(d, d)
+        self.leave = conv(d, m, 1)
+
+    def forward(self, y_units: Tensor, features: Tensor) -> Tensor:
+        p = F.relu(self.enter(torch.cat([y_units.to(features.dtype), features], 1)))
+        return self.leave(F.relu(self.mix(p)) + p)
