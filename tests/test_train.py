@@ -236,6 +236,7 @@ def test_checkpoints_that_are_none(tmp_path: Path) -> None:
         ({"steps": 0}, "positive"),
         ({"roots": ()}, "no training data"),
         ({"pretrained": True}, "--init"),
+        ({"decoder_only": True}, "--init"),
         ({"stages": "8x256@0.5"}, "begin at 0"),
     ],
 )
@@ -252,6 +253,21 @@ def test_detail_is_added_to_weights_that_have_none(data: Path, tmp_path: Path, f
     assert trainer.step.take_sums()["kept"] == 1
     with pytest.raises(ModelError, match="another --config"):
         Trainer(settings(data, init=str(weights), config="detail=8,d=32"), tmp_path)
+
+
+def test_slim_blocks_are_added_to_weights_that_have_none(data: Path, tmp_path: Path, tiny_weights: Path) -> None:
+    trainer = Trainer(settings(data, init=str(tiny_weights), config="h8=8,h16=8"), tmp_path)
+    assert (trainer.subject.module.config.h8, trainer.subject.module.config.h16) == (8, 8)
+
+
+def test_a_decoder_alone_keeps_its_encoder(data: Path, tmp_path: Path, tiny_weights: Path) -> None:
+    before = load_model(tiny_weights).state_dict()
+    trainer = train(data, tmp_path, init=str(tiny_weights), config="", decoder_only=True, lr=0.01)
+    model = trainer.subject.module
+    assert model.dead_zone.max() > 0.1
+    changed = {name.split(".")[0] for name, p in model.state_dict().items() if not torch.equal(p, before[name])}
+    decoder = {"g_s_16", "g_s_8", "g_s_out", "gain_s", "gain_y_inverse", "recon_shift", "h_s", "mean_0", "context"}
+    assert {"g_s_8", "g_s_out", "recon_shift", "context"} <= changed <= decoder
 
 
 def test_models_that_cannot_work(data: Path, tmp_path: Path) -> None:

@@ -40,6 +40,9 @@ CHANGEABLE = ("roots", "steps", "minutes", "device", "threads", "validate_minute
     "--lambda", "lmbda", default="", metavar="L", help=f"λ of the metric: LOW:HIGH for {NATIVE}, else one number."
 )
 @click.option("--init", default="", metavar="FILE", help="Start from a weights file or a checkpoint.")
+@click.option(
+    "--decoder-only", is_flag=True, help="Keep the encoder of --init, which rounds at its default effort meanwhile."
+)
 @click.option("--recipe", type=click.Choice(("paper", "scratch", "finetune")), help="A named set of hyperparameters.")
 @click.option("--batch-size", type=int, default=8, show_default=True, help="Patches per step, over all processes.")
 @click.option("--patch-size", type=int, default=256, show_default=True, help="Pixels; a multiple of 64.")

@@ -40,6 +40,7 @@ class Settings:
     features: str = ""  # recipes.py: the paper's vgg16, or alexnet, which needs no download
     feature_weights: str = ""
     init: str = ""
+    decoder_only: bool = False
     steps: int | None = None
     minutes: float | None = None
     batch_size: int = 8
@@ -132,6 +133,8 @@ def check(settings: Settings) -> None:
         raise InputError("say how long to train: --steps N or --minutes M")
     if (settings.steps is not None and settings.steps < 1) or (settings.minutes is not None and settings.minutes <= 0):
         raise InputError("--steps and --minutes must be positive")
+    if settings.decoder_only and not (settings.native and settings.init):
+        raise InputError(f"--decoder-only goes on from {NATIVE} weights: name them with --init FILE")
     if settings.native and settings.pretrained:
         raise InputError(f"--pretrained is for zoo models; start {NATIVE} from weights with --init FILE")
 

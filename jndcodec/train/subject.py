@@ -15,6 +15,10 @@ from jndcodec.train.checkpoint import load_checkpoint
 from jndcodec.train.rates import RateTrade, variable_rate
 from jndcodec.train.settings import NATIVE, Settings, parse_config, parse_metrics
 
+WEIGHTS = ".safetensors"
+# What a decoder alone computes. The scales decide symbols and the gains of the encoder stand in both: they stay.
+DECODER = ("g_s_", "gain_s.", "gain_y_inverse.", "recon_shift", "h_s.", "mean_0.", "context.")
+
 
 @dataclass
 class Subject:
@@ -47,13 +51,22 @@ def stratified(n: int, rng: np.random.Generator) -> np.ndarray:
 
 
 def build_native(settings: Settings, tiles: Callable[[], Tensor]) -> nn.Module:
-    """jlc-vbr as `start_native` gives it, rounding as the encoder's default effort will."""
-    from jndcodec.effort.dead_zone import dead_zones
-    from jndcodec.entropy.tables import gaussian_tables
-
+    """jlc-vbr as `start_native` gives it; for its decoder alone with a frozen encoder that rounds as it really will."""
     model = start_native(settings, tiles)
-    model.dead_zone.copy_(torch.from_numpy(dead_zones(gaussian_tables())))
+    if settings.decoder_only:
+        for name, p in model.named_parameters():
+            p.requires_grad_(name.startswith(DECODER))
+        model.dead_zone.copy_(torch.from_numpy(_dead_zones(settings.init)))
     return model
+
+
+def _dead_zones(init: str) -> np.ndarray:
+    """Those tuned for a weights file, or the default ones."""
+    from jndcodec.effort.dead_zone import calibrated_dead_zones
+    from jndcodec.entropy.tables import gaussian_tables
+    from jndcodec.weights import read_info
+
+    return calibrated_dead_zones(read_info(init).calibration if init.endswith(WEIGHTS) else {}, gaussian_tables())
 
 
 def start_native(settings: Settings, tiles: Callable[[], Tensor]) -> nn.Module:
@@ -62,7 +75,7 @@ def start_native(settings: Settings, tiles: Callable[[], Tensor]) -> nn.Module:
     from jndcodec.model.vbr import JlcVbr, VbrConfig
 
     overrides = parse_config(settings.config)
-    if settings.init.endswith(".safetensors"):
+    if settings.init.endswith(WEIGHTS):
         from jndcodec.model.widen import add_detail, add_slim
         from jndcodec.weights import load_model
 
