@@ -13,7 +13,6 @@ from PIL import Image
 import jndcodec.effort.refine as refine_module
 import jndcodec.effort.settle as settle_module
 from jndcodec.codec import Codec
-from jndcodec.effort import LEVELS
 from jndcodec.effort.dead_zone import calibrated_dead_zones, dead_zones, quantiser
 from jndcodec.effort.objective import COMPANION, Objective, rate_trade
 from jndcodec.effort.tuning import store, tune
@@ -153,7 +152,7 @@ def test_jnd_is_met(tiny_weights, photo, effort):
 def test_progress_rises_to_one(tiny_weights, photo):
     shares: list[float] = []
     Codec(weights=tiny_weights).encode(_image(photo(64, 64)), bpp=1.0, effort=7, progress=shares.append)
-    assert shares == sorted(shares) and shares[-1] == 1.0 and len(shares) > LEVELS[7].steps
+    assert shares == sorted(shares) and shares[-1] == 1.0 and len(shares) > refine_module.SQUARED_STEPS
 
 
 def test_small_and_odd_pictures(tiny_weights, photo):

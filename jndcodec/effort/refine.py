@@ -42,7 +42,7 @@ EPS = 1.0  # bits per quantisation step: gradients far below that are left alone
 SOFTNESS = (1.0, 0.4)  # of the staircase, first and last step: 1 is nearly a straight line
 NOISE = (1.0, 0.3)  # width of the uniform noise, first and last step, …
 AVERAGED = 50  # … where there are this many steps to average over; with fewer it is less
-SQUARED_STEPS = 25  # where D is squared error alone, more steps only trade quality for bytes
+SQUARED_STEPS = 6  # where D is squared error alone, more steps only trade quality for bytes
 
 
 def refine(
