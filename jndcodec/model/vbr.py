@@ -19,6 +19,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from jndcodec.effort.dead_zone import quantiser
 from jndcodec.entropy.lookup import look_up, table_index
 from jndcodec.entropy.tables import COUNT
 from jndcodec.model.context import STEPS, Context, step_masks
@@ -192,18 +193,14 @@ class JlcVbr(nn.Module):
         z_hat = z + (torch.round(z) - z).detach()
         log_scale = self.scale_y.log(t) + self.scale_net(z_hat).float()
         index = table_index(log_scale.detach())
-        rounding, shift = 0.5 - look_up(self.dead_zone, index), look_up(self.recon_shift, index)
-
-        def symbols_of(residual: Tensor) -> Tensor:
-            return torch.copysign(torch.floor(residual.abs() + rounding), residual)
+        round_off = quantiser(self.dead_zone)
 
         def quantise(y: Tensor, mean: Tensor) -> Tensor:
             residual = (y - mean).detach()
-            symbols = symbols_of(residual)
-            return y + (symbols - residual) - symbols.clamp(-1, 1) * shift
+            return y + (self.reconstruction(round_off(residual, index), index) - residual)
 
         mean, y_hat = self.refine(z_hat, y, t, quantise)
-        residual = symbols_of(y - mean) if hard else y - mean + torch.rand_like(y) - 0.5
+        residual = round_off(y - mean, index) if hard else y - mean + torch.rand_like(y) - 0.5
         noisy_z = z_hat if hard else z + torch.rand_like(z) - 0.5
         bits_y = gaussian_bits(residual, log_scale).sum((1, 2, 3))
         bits_z = gaussian_bits(noisy_z, self.scale_z.log(t)).sum((1, 2, 3))
