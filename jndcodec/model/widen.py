@@ -49,12 +49,9 @@ def add_slim(model: JlcVbr, h8: int, h16: int) -> JlcVbr:
     if model.config.h8 or model.config.h16:
         raise InputError("the weights have slim blocks already; their widths cannot change")
     deep = JlcVbr(replace(model.config, h8=h8, h16=h16))
-    state = deep.state_dict()
+    state = deep.state_dict()  # new slim blocks end in zeros
     for name, value in model.state_dict().items():
         state[_beside_slim(name, h8, h16)] = value
-    for name, value in state.items():
-        if name.endswith(".leave.weight") and not name.startswith("context."):
-            value.zero_()
     deep.load_state_dict(state)
     return deep
 

@@ -12,8 +12,7 @@ from torch import Tensor
 from jndcodec.errors import InputError
 
 # λ at t = 0 and t = 1, log-spaced between. Units: 255² MSE, 1 - MS-SSIM, raw SSIMULACRA2 sum.
-LAMBDA = {"mse": (0.001, 0.35), "ms-ssim": (1.2, 420.0), "ssimulacra2": (0.008, 4.0)}
-LAMBDA["tone"] = LAMBDA["mse"]
+LAMBDA = {"mse": (0.001, 0.35), "tone": (0.001, 0.35), "ms-ssim": (1.2, 420.0), "ssimulacra2": (0.008, 4.0)}
 # What CompressAI's zoo was trained with, qualities 1 to 8.
 ZOO_LAMBDA = {
     "mse": (0.0018, 0.0035, 0.0067, 0.0130, 0.0250, 0.0483, 0.0932, 0.1800),
