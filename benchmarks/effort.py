@@ -1,4 +1,5 @@
-"""What each effort level costs and gains: encode seconds and BD-rate against level 1 over a folder of pictures.
+"""What each effort level costs and gains: encode seconds, BD-rate against level 1, and mean bpp at one JND by
+SSIMULACRA2, over a folder of pictures.
 
     python benchmarks/effort.py FOLDER --out effort.json [--model NAME | --weights FILE] [--levels 1,3,5,7,9]
         [--rates 8] [--images N] [--crop 384] [--threads 2]
@@ -26,6 +27,7 @@ from jndcodec.effort import LEVELS
 from jndcodec.effort.counting import middle
 from jndcodec.entropy.scale_network import T_MAX
 from jndcodec.evaluate.bdrate import bd_rate
+from jndcodec.evaluate.level import sizes_at_one_jnd
 from jndcodec.evaluate.metrics import choose, measure
 from jndcodec.evaluate.results import Curve, Row, curves, mean_rows
 
@@ -48,26 +50,31 @@ def code(codec: Codec, rgb: np.ndarray, knob: int, level: int, metrics: list) ->
     }
 
 
-def table(results: dict[str, dict], pixels: dict[str, int], levels: list[int]) -> list[str]:
+def table(results: dict[str, dict], sizes: dict[str, tuple[int, int]], levels: list[int]) -> list[str]:
     """Lines of Markdown: seconds and BD-rate per level, over the pictures that all levels have."""
     rows, seconds = [], {level: [] for level in levels}
     for key, value in results.items():
         picture, level, knob = key.rsplit("|", 2)
-        if picture in pixels and int(level) in levels:
-            bpp = 8 * value["bytes"] / pixels[picture]
+        if picture in sizes and int(level) in levels:
+            width, height = sizes[picture]
+            bpp = 8 * value["bytes"] / (width * height)
             metrics = value["metrics"]
             rows.append(
-                Row(picture, 0, 0, f"level {level}", True, float(knob), value["bytes"], bpp, value["wall"],
-                    value["decode"], metrics)
+                Row(picture, width, height, f"level {level}", True, float(knob), value["bytes"], bpp,
+                    value["wall"], value["decode"], metrics)
             )  # fmt: skip
             seconds[int(level)].append((value["wall"], value["processor"]))
     made: list[Curve] = curves(mean_rows(rows), {f"level {level}": f"level {level}" for level in levels})
     names = [name for name in METRICS if all(name in curve.metrics for curve in made)]
-    lines = [f"| level | wall s | processor s | {' | '.join(f'BD-rate {name}' for name in names)} |"]
-    lines.append("|" + "---|" * (3 + len(names)))
+    at_one_jnd = {size.codec: size.bpp for size in sizes_at_one_jnd(rows, "ssimulacra2")}
+    heads = [*(f"BD-rate {name}" for name in names), "bpp at 1 JND"]
+    lines = [f"| level | wall s | processor s | {' | '.join(heads)} |"]
+    lines.append("|" + "---|" * (3 + len(heads)))
     for level, curve in zip(levels, made, strict=True):
         found = [bd_rate(made[0], curve, name) for name in names]
         cells = [f"{r.percent:+.2f} %" if r.percent is not None else "-" for r in found]
+        bpp = at_one_jnd[f"level {level}"]
+        cells.append("-" if bpp is None else f"{bpp:.3f}")
         wall, processor = np.mean(seconds[level], 0)
         lines.append(f"| {level} | {wall:.2f} | {processor:.2f} | {' | '.join(cells)} |")
     return lines
@@ -108,13 +115,13 @@ def main(
     kept = json.loads(out.read_text()) if out.exists() else head | {"results": {}}
     if {key: kept[key] for key in head} != head:
         raise click.UsageError(f"{out} holds results of another model, crop or number of threads: give another --out")
-    results, pixels = kept["results"], {}
+    results, sizes = kept["results"], {}
     knobs = [round(t * T_MAX) for t in np.linspace(0, top, rates)]
     wanted = {f"{path.name}|{level}|{knob}" for path in paths for level in chosen for knob in knobs}
     for path in paths:
         rgb = np.asarray(Image.open(path).convert("RGB"))
         rgb = middle(rgb, crop or max(rgb.shape))
-        pixels[path.name] = rgb[..., 0].size
+        sizes[path.name] = (rgb.shape[1], rgb.shape[0])
         for level in chosen:
             for knob in knobs:
                 key = f"{path.name}|{level}|{knob}"
@@ -125,7 +132,7 @@ def main(
                     os.replace(partial, out)
         click.echo(f"{path.name} done", err=True)
     click.echo(f"{codec.name} ({codec.info.loss}), {len(paths)} pictures, {rates} rates, {threads} threads\n")
-    click.echo("\n".join(table({key: results[key] for key in results if key in wanted}, pixels, chosen)))
+    click.echo("\n".join(table({key: results[key] for key in results if key in wanted}, sizes, chosen)))
 
 
 if __name__ == "__main__":

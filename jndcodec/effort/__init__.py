@@ -28,10 +28,10 @@ LEVELS = {
     3: Level(dead_zone=1.0),
     4: Level(dead_zone=1.0, steps=3),
     5: Level(dead_zone=1.0, steps=6),
-    6: Level(dead_zone=1.0, steps=12),
-    7: Level(dead_zone=1.0, steps=25),
-    8: Level(dead_zone=1.0, steps=45),
-    9: Level(dead_zone=1.0, steps=75),
+    6: Level(dead_zone=1.0, steps=9),
+    7: Level(dead_zone=1.0, steps=12),
+    8: Level(dead_zone=1.0, steps=16),
+    9: Level(dead_zone=1.0, steps=20),
 }
 SINGLE_PASS = 3  # the highest level without gradient descent: what searches try with, and what the others must beat
 

@@ -159,13 +159,13 @@ class Relaxed:
         log_scale = self.log_sigma + model.scale_net(z_hat).float()
         index = table_index(log_scale.detach())
         coded = (index > 0) & seen
-        y_hat, bits = torch.zeros_like(y), gaussian_bits(z_hat, self.log_sigma_z).sum()
-        masks = step_masks(y.shape[1], y.shape[2], y.shape[3], y.device)
-        for step, mask in enumerate(masks):
+        y_hat, symbols = torch.zeros_like(y), torch.zeros_like(y)
+        for step, mask in enumerate(step_masks(y.shape[1], y.shape[2], y.shape[3], y.device)):
             mean = model.step_mean(step, y_hat, features, self.sigma)
-            symbols = relax(y - mean) * coded
-            bits = bits + (gaussian_bits(symbols, log_scale) * (mask & coded)).sum()
-            y_hat = y_hat + (model.reconstruction(symbols, index) + mean) * mask
+            here = relax(y - mean) * (mask & coded)
+            y_hat = y_hat + model.reconstruction(here, index) + mean * mask
+            symbols = symbols + here
+        bits = gaussian_bits(z_hat, self.log_sigma_z).sum() + (gaussian_bits(symbols, log_scale) * coded).sum()
         return model.synthesise(y_hat, self.knob), bits
 
 
