@@ -30,6 +30,7 @@ from jndcodec.evaluate.bdrate import bd_rate
 from jndcodec.evaluate.level import sizes_at_one_jnd
 from jndcodec.evaluate.metrics import choose, measure
 from jndcodec.evaluate.results import Curve, Row, curves, mean_rows
+from jndcodec.sampling import spread
 
 METRICS = ("psnr", "ssimulacra2", "cvvdp")
 
@@ -110,7 +111,7 @@ def main(
     metrics = [m for m in choose(None)[0] if m.name in METRICS]
     paths = sorted(p for p in folder.iterdir() if p.suffix.lower() in (".png", ".jpg", ".jpeg", ".webp", ".avif"))
     if images:
-        paths = [paths[i] for i in sorted({round(i) for i in np.linspace(0, len(paths) - 1, images)})]
+        paths = spread(paths, images)
     head = {"model": codec.id.hex(), "crop": crop, "threads": threads}
     kept = json.loads(out.read_text()) if out.exists() else head | {"results": {}}
     if {key: kept[key] for key in head} != head:

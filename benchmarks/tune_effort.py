@@ -17,6 +17,7 @@ from PIL import Image
 from jndcodec import Codec
 from jndcodec.effort.counting import middle
 from jndcodec.effort.tuning import store, tune
+from jndcodec.sampling import spread
 
 
 @click.command()
@@ -30,7 +31,7 @@ def main(weights: Path, folder: Path, images: int, crop: int, threads: int, dry_
     """Print the gain of each step."""
     torch.set_num_threads(threads)
     paths = sorted(p for p in folder.rglob("*") if p.suffix.lower() in (".png", ".jpg", ".jpeg", ".webp", ".avif"))
-    paths = [paths[i] for i in sorted({round(i) for i in np.linspace(0, len(paths) - 1, images)})]
+    paths = spread(paths, images)
     pictures = []
     for path in paths:
         pictures.append(middle(np.asarray(Image.open(path).convert("RGB")), crop))

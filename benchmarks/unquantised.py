@@ -15,6 +15,7 @@ import torch
 from PIL import Image
 
 from jndcodec.evaluate.runner import find_sources
+from jndcodec.sampling import spread
 from jndcodec.weights import load_model
 
 SIDE = 64  # pictures are cropped to multiples of it
@@ -29,7 +30,7 @@ def main(folder: Path, weights: Path, images: int, threads: int) -> None:
     """Print a line for each of five rate knobs."""
     torch.set_num_threads(threads)
     model, sources = load_model(weights), find_sources([folder])
-    chosen = [sources[i] for i in sorted({round(i) for i in np.linspace(0, len(sources) - 1, images)})]
+    chosen = spread(sources, images)
     click.echo("| t | bpp | squared error | of it without quantisation | error of R, G, B |\n|---|---|---|---|---|")
     for knob in (0.0, 0.25, 0.5, 0.75, 1.0):
         sums = np.zeros(6)

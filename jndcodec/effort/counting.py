@@ -11,6 +11,7 @@ from jndcodec.effort.dead_zone import quantiser
 from jndcodec.entropy.scale_network import T_MAX
 from jndcodec.entropy.tables import COUNT, Tables, fitted_tables
 from jndcodec.model.native import NativeModel
+from jndcodec.sampling import spread
 from jndcodec.weights import ModelInfo
 
 PICTURES = 32  # that are looked at, their middles
@@ -22,8 +23,8 @@ LARGEST = 2048  # symbols beyond count for the last table entry's Gaussian tail 
 def fit_tables(info: ModelInfo, pictures: Sequence[np.ndarray]) -> Tables:
     """Tables for the weights of `info`, from some of these pictures, uint8 (H, W, 3)."""
     model = NativeModel(info, device="cpu")
-    chosen = np.unique(np.linspace(0, len(pictures) - 1, min(PICTURES, len(pictures))).round().astype(int))
-    counts = sum(count_symbols(model, middle(pictures[i], CROP), knob) for i in chosen for knob in KNOBS)
+    chosen = spread(pictures, PICTURES)
+    counts = sum(count_symbols(model, middle(rgb, CROP), knob) for rgb in chosen for knob in KNOBS)
     return fitted_tables(counts)
 
 

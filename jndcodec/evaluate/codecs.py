@@ -19,6 +19,7 @@ from pathlib import Path
 import numpy as np
 
 from jndcodec.errors import DependencyError, InputError
+from jndcodec.sampling import spread
 
 
 def _nothing() -> None:
@@ -154,14 +155,7 @@ def parse_coder(spec: str, make: Callable[[str], Coder], points: int | None = No
         except ValueError:
             raise InputError(f"'{spec}': settings are numbers separated by slashes, as in {name}:50/70/90") from None
         return replace(coder, settings=settings)
-    return replace(coder, settings=spread(coder.settings, points)) if points else coder
-
-
-def spread(items: tuple[float, ...], count: int) -> tuple[float, ...]:
-    """At most `count` of the items, evenly from the first to the last."""
-    if count >= len(items):
-        return items
-    return tuple(items[round(i)] for i in np.linspace(0, len(items) - 1, count))
+    return replace(coder, settings=tuple(spread(coder.settings, points))) if points else coder
 
 
 def classic_coder(name: str) -> Coder:

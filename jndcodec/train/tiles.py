@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from jndcodec.errors import DataError
+from jndcodec.sampling import spread
 
 
 class Pair(NamedTuple):
@@ -108,11 +109,11 @@ class TileSet:
         """Centre crops of up to `count` pictures spread over the set: sides multiples of 64, at most `side`."""
         large = np.flatnonzero(np.minimum(self._heights, self._widths) >= 64)
         pairs = []
-        for i in np.unique(np.linspace(0, len(large) - 1, min(count, len(large))).round().astype(int)):
-            h, w = self.pictures[large[i]].shape[:2]
+        for i in spread(large, count):
+            h, w = self.pictures[i].shape[:2]
             ch, cw = (max(64, min(side, n) // 64 * 64) for n in (h, w))
             part = np.s_[(h - ch) // 2 : (h + ch) // 2, (w - cw) // 2 : (w + cw) // 2]
-            cut = [s[large[i]][part][None] for s in (self.pictures, self.jnd) if s is not None]
+            cut = [s[i][part][None] for s in (self.pictures, self.jnd) if s is not None]
             x = [_to_float(c.copy(), torch.device("cpu")) for c in cut]
             pairs.append(Pair(x[0], x[1] if self.jnd is not None else None))
         return pairs
