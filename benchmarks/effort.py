@@ -30,6 +30,7 @@ from jndcodec.evaluate.bdrate import bd_rate
 from jndcodec.evaluate.level import sizes_at_one_jnd
 from jndcodec.evaluate.metrics import choose, measure
 from jndcodec.evaluate.results import Curve, Row, curves, mean_rows
+from jndcodec.evaluate.runner import find_sources
 from jndcodec.sampling import spread
 
 METRICS = ("psnr", "ssimulacra2", "cvvdp")
@@ -109,30 +110,30 @@ def main(
     chosen = sorted({1} | {int(level) for level in levels.split(",")} & set(LEVELS))
     codec = Codec(model, weights=weights)
     metrics = [m for m in choose(None)[0] if m.name in METRICS]
-    paths = sorted(p for p in folder.iterdir() if p.suffix.lower() in (".png", ".jpg", ".jpeg", ".webp", ".avif"))
+    sources = find_sources([folder])
     if images:
-        paths = spread(paths, images)
+        sources = spread(sources, images)
     head = {"model": codec.id.hex(), "crop": crop, "threads": threads}
     kept = json.loads(out.read_text()) if out.exists() else head | {"results": {}}
     if {key: kept[key] for key in head} != head:
         raise click.UsageError(f"{out} holds results of another model, crop or number of threads: give another --out")
     results, sizes = kept["results"], {}
     knobs = [round(t * T_MAX) for t in np.linspace(0, top, rates)]
-    wanted = {f"{path.name}|{level}|{knob}" for path in paths for level in chosen for knob in knobs}
-    for path in paths:
-        rgb = np.asarray(Image.open(path).convert("RGB"))
+    wanted = {f"{source.name}|{level}|{knob}" for source in sources for level in chosen for knob in knobs}
+    for source in sources:
+        rgb = np.array(Image.open(source.path).convert("RGB"))
         rgb = middle(rgb, crop or max(rgb.shape))
-        sizes[path.name] = (rgb.shape[1], rgb.shape[0])
+        sizes[source.name] = (rgb.shape[1], rgb.shape[0])
         for level in chosen:
             for knob in knobs:
-                key = f"{path.name}|{level}|{knob}"
+                key = f"{source.name}|{level}|{knob}"
                 if key not in results:
                     results[key] = code(codec, rgb, knob, level, metrics)
                     partial = out.with_name(out.name + ".partial")
                     partial.write_text(json.dumps(kept))
                     os.replace(partial, out)
-        click.echo(f"{path.name} done", err=True)
-    click.echo(f"{codec.name} ({codec.info.loss}), {len(paths)} pictures, {rates} rates, {threads} threads\n")
+        click.echo(f"{source.name} done", err=True)
+    click.echo(f"{codec.name} ({codec.info.loss}), {len(sources)} pictures, {rates} rates, {threads} threads\n")
     click.echo("\n".join(table({key: results[key] for key in results if key in wanted}, sizes, chosen)))
 
 

@@ -15,6 +15,7 @@ import torch
 from PIL import Image
 
 from jndcodec import Codec
+from jndcodec.cli.paths import PICTURE_SUFFIXES
 from jndcodec.effort.counting import middle
 from jndcodec.effort.tuning import store, tune
 from jndcodec.sampling import spread
@@ -30,11 +31,8 @@ from jndcodec.sampling import spread
 def main(weights: Path, folder: Path, images: int, crop: int, threads: int, dry_run: bool) -> None:
     """Print the gain of each step."""
     torch.set_num_threads(threads)
-    paths = sorted(p for p in folder.rglob("*") if p.suffix.lower() in (".png", ".jpg", ".jpeg", ".webp", ".avif"))
-    paths = spread(paths, images)
-    pictures = []
-    for path in paths:
-        pictures.append(middle(np.asarray(Image.open(path).convert("RGB")), crop))
+    paths = sorted(p for p in folder.rglob("*") if p.suffix.lower() in PICTURE_SUFFIXES)
+    pictures = [middle(np.asarray(Image.open(path).convert("RGB")), crop) for path in spread(paths, images)]
     zones, gain = tune(Codec(weights=weights).model, pictures, click.echo)
     click.echo(f"dead zones: {' '.join(f'{v:.3f}' for v in zones[:24])} …; bits at equal quality {gain:+.2%}")
     if not dry_run:

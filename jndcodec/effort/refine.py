@@ -41,7 +41,7 @@ BETAS = (0.9, 0.95)
 EPS = 1.0  # bits per quantisation step: gradients far below that are left alone
 SOFTNESS = (1.0, 0.4)  # of the staircase, first and last step: 1 is nearly a straight line
 NOISE = (1.0, 0.3)  # width of the uniform noise, first and last step, …
-AVERAGED = 50  # … where there are this many steps to average over; with fewer it is less
+AVERAGED = 50  # … were there this many steps to average over: it is in proportion to their number
 SQUARED_STEPS = 6  # where D is squared error alone, more steps only trade quality for bytes
 
 
@@ -57,7 +57,7 @@ def refine(
     y, z = y.clone(), z.clone()
     parts = over_z(y)
     for i, (row, column) in enumerate(parts):
-        window = _Window(model, rgb, y, z, t, row, column, noise=min(1.0, steps / AVERAGED))
+        window = _Window(model, rgb, y, z, t, row, column, noise=steps / AVERAGED)
         for step in range(steps):
             window.step(step / max(1, steps - 1))
             progress((i + (step + 1) / steps) / len(parts))
