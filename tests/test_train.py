@@ -12,6 +12,8 @@ import pytest
 import torch
 from train_tools import parameters, settings, train, write_data
 
+from jndcodec.effort.tuning import store
+from jndcodec.entropy.tables import COUNT
 from jndcodec.errors import DataError, InputError, ModelError, OutputError
 from jndcodec.train.checkpoint import load_checkpoint, save_checkpoint
 from jndcodec.train.finish import export_run
@@ -268,6 +270,21 @@ def test_a_decoder_alone_keeps_its_encoder(data: Path, tmp_path: Path, tiny_weig
     changed = {name.split(".")[0] for name, p in model.state_dict().items() if not torch.equal(p, before[name])}
     decoder = {"g_s_16", "g_s_8", "g_s_out", "gain_s", "gain_y_inverse", "recon_shift", "h_s", "mean_0", "context"}
     assert {"g_s_8", "g_s_out", "recon_shift", "context"} <= changed <= decoder
+
+
+def test_whole_models_go_on_with_the_dead_zones_tuned_for_them(data: Path, tmp_path: Path, tiny_weights: Path) -> None:
+    """Rounding in steps and validation is the default effort's where it is known, and to the nearest where not."""
+    tuned = tmp_path / "tuned.safetensors"
+    tuned.write_bytes(tiny_weights.read_bytes())
+    store(tuned, np.linspace(0, 0.4, COUNT, dtype=np.float32))
+    zones = {}
+    for weights in (tuned, tiny_weights):
+        trainer = Trainer(settings(data, init=str(weights), config=""), tmp_path / weights.stem)
+        zones[weights] = trainer.subject.module.dead_zone
+        assert torch.equal(trainer.step.average.dead_zone, zones[weights])
+        assert all(p.requires_grad for p in trainer.subject.module.parameters())
+    assert zones[tuned].tolist() == pytest.approx(np.linspace(0, 0.4, COUNT), abs=1e-4)
+    assert not zones[tiny_weights].any()
 
 
 def test_models_that_cannot_work(data: Path, tmp_path: Path) -> None:

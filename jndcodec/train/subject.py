@@ -10,10 +10,13 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from jndcodec.effort.dead_zone import CALIBRATION_KEY, calibrated_dead_zones
+from jndcodec.entropy.tables import gaussian_tables
 from jndcodec.errors import InputError, ModelError
 from jndcodec.train.checkpoint import load_checkpoint
 from jndcodec.train.rates import RateTrade, variable_rate
 from jndcodec.train.settings import NATIVE, Settings, parse_config, parse_metrics
+from jndcodec.weights import load_model, read_info
 
 WEIGHTS = ".safetensors"
 # What a decoder alone computes. The scales decide symbols and the gains of the encoder stand in both: they stay.
@@ -51,22 +54,16 @@ def stratified(n: int, rng: np.random.Generator) -> np.ndarray:
 
 
 def build_native(settings: Settings, tiles: Callable[[], Tensor]) -> nn.Module:
-    """jlc-vbr as `start_native` gives it; for its decoder alone with a frozen encoder that rounds as it really will."""
+    """jlc-vbr as `start_native` gives it, rounding as the encoder really will where that is known: with the dead zones
+    tuned for the weights it goes on from. For its decoder alone the rest is frozen."""
     model = start_native(settings, tiles)
     if settings.decoder_only:
         for name, p in model.named_parameters():
             p.requires_grad_(name.startswith(DECODER))
-        model.dead_zone.copy_(torch.from_numpy(_dead_zones(settings.init)))
+    calibration = read_info(settings.init).calibration if settings.init.endswith(WEIGHTS) else {}
+    if settings.decoder_only or CALIBRATION_KEY in calibration:
+        model.dead_zone.copy_(torch.from_numpy(calibrated_dead_zones(calibration, gaussian_tables())))
     return model
-
-
-def _dead_zones(init: str) -> np.ndarray:
-    """Those tuned for a weights file, or the default ones."""
-    from jndcodec.effort.dead_zone import calibrated_dead_zones
-    from jndcodec.entropy.tables import gaussian_tables
-    from jndcodec.weights import read_info
-
-    return calibrated_dead_zones(read_info(init).calibration if init.endswith(WEIGHTS) else {}, gaussian_tables())
 
 
 def start_native(settings: Settings, tiles: Callable[[], Tensor]) -> nn.Module:
@@ -77,7 +74,6 @@ def start_native(settings: Settings, tiles: Callable[[], Tensor]) -> nn.Module:
     overrides = parse_config(settings.config)
     if settings.init.endswith(WEIGHTS):
         from jndcodec.model.widen import add_detail, add_slim
-        from jndcodec.weights import load_model
 
         model = load_model(settings.init)
         if overrides.get("detail") and not model.config.detail:
