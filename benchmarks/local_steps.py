@@ -20,8 +20,9 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor
 
+from jndcodec.effort.counting import middle
 from jndcodec.effort.objective import rate_trade
-from jndcodec.entropy.tables import SCALE_MIN
+from jndcodec.entropy.lookup import table_index
 from jndcodec.evaluate.bdrate import bd_rate
 from jndcodec.evaluate.results import Curve
 from jndcodec.evaluate.runner import find_sources
@@ -52,13 +53,16 @@ class Coding:
     @torch.no_grad()
     def round(self, log_gain: Tensor) -> tuple[Tensor, float]:
         """y_hat with steps 1 / gain, (1, 1, h, w), and bits per pixel."""
-        gain = log_gain.exp()
-        coded = self.log_scale + log_gain > np.log(SCALE_MIN)
-        mean, y_hat = self.model.refine(
-            self.z_hat, self.y, self.t, lambda y, mean: mean + torch.round((y - mean) * gain) * coded / gain
-        )
-        symbols = torch.round((y_hat - mean) * gain)
-        bits = (gaussian_bits(symbols, self.log_scale + log_gain) * coded).sum()
+        gain, index = log_gain.exp(), table_index(self.log_scale + log_gain)
+
+        def symbols(y: Tensor, mean: Tensor) -> Tensor:
+            return torch.round((y - mean) * gain) * (index > 0)
+
+        def quantise(y: Tensor, mean: Tensor) -> Tensor:
+            return mean + self.model.reconstruction(symbols(y, mean), index) / gain
+
+        mean, y_hat = self.model.refine(self.z_hat, self.y, self.t, quantise)
+        bits = (gaussian_bits(symbols(self.y, mean), self.log_scale + log_gain) * (index > 0)).sum()
         bits += gaussian_bits(self.z_hat, self.model.scale_z.log(self.t)).sum()
         return y_hat, bits.item() / (self.x.shape[2] * self.x.shape[3])
 
@@ -99,9 +103,8 @@ def main(folder: Path, weights: Path, images: int, crop: int, threads: int) -> N
     points = {trial: np.zeros((len(KNOBS), 2)) for trial in TRIALS}
     chosen = spread(find_sources([folder]), images)
     for source in chosen:
-        rgb = np.asarray(Image.open(source.path).convert("RGB"))
-        top, left = ((length - crop) // 2 for length in rgb.shape[:2])
-        x = torch.from_numpy(rgb[top : top + crop, left : left + crop].copy()).permute(2, 0, 1)[None].float() / 255
+        rgb = middle(np.asarray(Image.open(source.path).convert("RGB")), crop)
+        x = torch.from_numpy(rgb.copy()).permute(2, 0, 1)[None].float() / 255
         for i, knob in enumerate(KNOBS):
             coding = Coding(model, x, torch.tensor([knob]))
             sensitivity, counts = coding.sensitivity(metric)
