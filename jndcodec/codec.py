@@ -20,7 +20,8 @@ from jndcodec.entropy.scale_network import T_MAX
 from jndcodec.errors import LimitError, ModelError, TargetError
 from jndcodec.images import MAX_PIXELS, Picture, load_picture, picture_to_image
 from jndcodec.model.interface import Model, Progress, silent
-from jndcodec.model.native import STRIDE_Z, NativeModel
+from jndcodec.model.native import NativeModel
+from jndcodec.model.vbr import STRIDE_Z
 from jndcodec.sections import pack_extras, unpack_alpha, unpack_metadata
 from jndcodec.weights import ModelInfo, find_by_id, find_by_name, is_foreign, read_info
 

@@ -21,7 +21,7 @@ from jndcodec.errors import ModelError, TargetError
 from jndcodec.images import Picture
 from jndcodec.jnd import ssimulacra2_from_jnd
 from jndcodec.metrics.pixel import psnr
-from jndcodec.model import native
+from jndcodec.model import transforms
 from jndcodec.sections import pack_alpha, unpack_alpha
 from jndcodec.weights import DEFAULT_MODEL, available_models, find_by_id
 
@@ -122,7 +122,7 @@ def test_progress_rises_to_one(codec: Codec, photo) -> None:
 
 
 def test_progress_of_both_directions_goes_window_by_window(codec: Codec, photo, monkeypatch) -> None:
-    monkeypatch.setattr(native, "WINDOW", 4)
+    monkeypatch.setattr(transforms, "WINDOW", 4)
     image, encoding, decoding = Image.fromarray(photo(128, 256)), [], []
     data = codec.encode(image, quality=40, progress=encoding.append)
     codec.decode(data, progress=decoding.append)

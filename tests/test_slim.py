@@ -11,7 +11,7 @@ import torch
 
 from jndcodec.errors import InputError
 from jndcodec.export import export_weights
-from jndcodec.model import native
+from jndcodec.model import transforms
 from jndcodec.model.layers import Slim
 from jndcodec.model.native import NativeModel
 from jndcodec.model.vbr import JlcVbr, VbrConfig
@@ -66,7 +66,7 @@ def test_windows_see_as_far_as_slim_blocks_do(
     rgb = photo(320, 448, 3)
     whole = model.analyse(rgb, 40000)
     decoded = model.synthesise(whole, 40000, rgb.shape[:2])
-    monkeypatch.setattr(native, "WINDOW", 4)
+    monkeypatch.setattr(transforms, "WINDOW", 4)
     torch.testing.assert_close(model.analyse(rgb, 40000), whole, rtol=1e-4, atol=1e-4)
     again = model.synthesise(whole, 40000, rgb.shape[:2])
     assert np.abs(again.astype(int) - decoded).max() <= 1

@@ -10,7 +10,7 @@ import torch
 
 from jndcodec import Codec
 from jndcodec.export import export_weights
-from jndcodec.model import native
+from jndcodec.model import native, transforms
 from jndcodec.model.vbr import JlcVbr, VbrConfig
 from jndcodec.tiling import Span, spans
 
@@ -50,8 +50,8 @@ def test_tiled_is_untiled(
     """
     rgb = photo(*size)
     whole = codec.model.compress(rgb, T, 1)
-    monkeypatch.setattr(native, "WINDOW", 8)
-    monkeypatch.setattr(native, "STRIP", 64)
+    monkeypatch.setattr(transforms, "WINDOW", 8)
+    monkeypatch.setattr(transforms, "STRIP", 64)
     parts = codec.model.compress(rgb, T, 1)
     symbols, same = (codec.model.unpack(coded.z, coded.y, T, size) for coded in (whole, parts))
     tiled = codec.model.decompress(whole.z, whole.y, whole.symbols_crc, T, size)
@@ -79,11 +79,11 @@ def test_a_halo_too_small_is_seen(
         "synthesise": lambda: torch.from_numpy(model.synthesise(model.reconstruct(symbols, T), T, size)).float(),
     }[stage]
     whole = run()
-    monkeypatch.setattr(native, "WINDOW", 8)
-    monkeypatch.setattr(native, "STRIP", 64)
+    monkeypatch.setattr(transforms, "WINDOW", 8)
+    monkeypatch.setattr(transforms, "STRIP", 64)
     owner, halo = {
         "analyse": (model, "g_a_halo"),
-        "hyper_analyse": (native, "H_A_HALO"),
+        "hyper_analyse": (transforms, "H_A_HALO"),
         "reconstruct": (native, "H_S_HALO"),
         "synthesise": (model, "g_s_halo"),
     }[stage]

@@ -1,41 +1,35 @@
-"""A native model ready to code: float transforms around the exact entropy path, in windows that bound the memory.
+"""A native model ready to code: float transforms around the exact entropy path.
 
-Layouts: pictures are uint8 (H, W, 3) in numpy; y, y_hat are float32 (1, m, h, w) in torch with channels last, so that
-symbols and table indexes, (h, w, m) in numpy, lie in the same order in memory. h, w = H, W padded to 64, over 16.
+Layouts are those of jndcodec.model.transforms: y lies channels last, so symbols and table indexes, (h, w, m) in numpy,
+lie in the same order in memory.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from contextlib import AbstractContextManager
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from jndcodec.device import choose_device, choose_dtype
 from jndcodec.effort import level_of
 from jndcodec.effort.dead_zone import Quantise, calibrated_dead_zones, quantiser
-from jndcodec.entropy.scale_network import T_MAX
 from jndcodec.entropy.symbols import SYMBOL_LIMIT, Symbols
 from jndcodec.entropy.tables import Tables
 from jndcodec.errors import SymbolError
 from jndcodec.model.context import STEPS, put_step, step_masks, take_step
 from jndcodec.model.interface import Compressed, Progress, silent
-from jndcodec.model.vbr import STRIDE_Y, STRIDE_Z
-from jndcodec.tiling import Span, read_padded, spans, windows
-from jndcodec.weights import ModelInfo, build_model, load_tensors, read_scale_network
+from jndcodec.model.transforms import CELL, H_S_HALO, Transforms, latent_size
+from jndcodec.model.vbr import STRIDE_Y
+from jndcodec.tiling import Span
+from jndcodec.weights import ModelInfo, load_tensors, read_scale_network
 
-WINDOW = 128  # elements of y on a side of what the transforms read at once: 2048 pixels
-STRIP = 32768  # elements of y per channel in what the hyper transforms and the context read at once
-CELL = STRIDE_Z // STRIDE_Y
 ANALYSIS, SYNTHESIS = 0.7, 0.6  # about the shares of g_a and g_s in the time of their directions, for progress
 DESCENT = 0.9  # and that of gradient descent, where there is any
-H_A_HALO, H_S_HALO = 2, 1  # receptive fields of h_a and h_s beyond an element of z, in elements of z
 
 
-class NativeModel:
+class NativeModel(Transforms):
     """Codes pictures with one weights file."""
 
     exact = True
@@ -43,20 +37,13 @@ class NativeModel:
 
     def __init__(self, info: ModelInfo, device: str = "auto", precision: str = "auto") -> None:
         tensors = load_tensors(info)
+        super().__init__(info, tensors, device, precision)
         self.info = info
         self.name = info.name
         self.id = bytes.fromhex(info.id)
-        self.device = choose_device(device)
-        self.dtype = choose_dtype(precision, self.device)
-        self.float_model = build_model(info, tensors).to(self.device)
         self.scale_network = read_scale_network(tensors)
         self.tables = Tables(*(tensors[f"tables.{part}"].numpy() for part in ("cdf", "size", "offset")))
         self.dead_zone = torch.from_numpy(calibrated_dead_zones(info.calibration, self.tables)).to(self.device)
-        config = self.float_model.config
-        reach_8 = config.n8 * (3 if config.h8 else 2)  # of the blocks, in their own elements
-        reach_16 = config.n16 * (3 if config.h16 else 2)
-        self.g_a_halo = math.ceil((reach_8 + 2) / 2) + reach_16  # in elements of y
-        self.g_s_halo = math.ceil((reach_8 + 1) / 2) + reach_16
 
     # -- the two directions (jndcodec.model.interface)
 
@@ -93,51 +80,6 @@ class NativeModel:
         y_hat = self.reconstruct(symbols, t)
         del symbols  # 450 MB at 100 megapixels, beside y_hat and the picture
         return self.synthesise(y_hat, t, size, lambda share: progress(1 - SYNTHESIS * (1 - share)))
-
-    # -- float stages
-
-    @torch.inference_mode()
-    def analyse(self, rgb: np.ndarray, t: int, progress: Progress = silent) -> Tensor:
-        """g_a, window by window; the picture is padded to multiples of 64 by repeating its edge."""
-        height, width = rgb.shape[:2]
-        rows, columns = latent_size(height, width)
-        knob, y = self._knob(t), self._new(rows, columns)
-        parts = windows(rows, columns, WINDOW, self.g_a_halo, CELL)
-        for i, (row, column) in enumerate(parts):
-            part = read_padded(rgb, row.scaled(STRIDE_Y), column.scaled(STRIDE_Y))
-            x = torch.from_numpy(part).to(self.device).permute(2, 0, 1)[None].float().div_(255)
-            with self.autocast():
-                out = self.float_model.analyse(x, knob)
-            y[..., row.target, column.target] = out[..., row.inner, column.inner]
-            progress((i + 1) / len(parts))
-        return y
-
-    @torch.inference_mode()
-    def synthesise(self, y_hat: Tensor, t: int, size: tuple[int, int], progress: Progress = silent) -> np.ndarray:
-        """g_s, window by window, to uint8."""
-        height, width = size
-        knob, rgb = self._knob(t), np.empty((height, width, 3), np.uint8)
-        parts = windows(*y_hat.shape[2:], WINDOW, self.g_s_halo, CELL)
-        for i, (row, column) in enumerate(parts):
-            with self.autocast():
-                x = self.float_model.synthesise(y_hat[..., row.outer, column.outer].to(self.device), knob)
-            high, wide = row.scaled(STRIDE_Y), column.scaled(STRIDE_Y)
-            x = x[0, :, high.inner, wide.inner].clamp(0, 1).mul(255).round_().to(torch.uint8)
-            block = x.permute(1, 2, 0).cpu().numpy()
-            target = rgb[high.target, wide.target]
-            target[:] = block[: target.shape[0], : target.shape[1]]
-            progress((i + 1) / len(parts))
-        return rgb
-
-    @torch.inference_mode()
-    def hyper_analyse(self, y: Tensor, t: int) -> Tensor:
-        """h_a in strips: z before rounding, float32 (1, cz, h / 4, w / 4) on the CPU."""
-        knob, parts = self._knob(t), []
-        for span in self._strips(y.shape[2], y.shape[3], H_A_HALO):
-            with self.autocast():
-                z = self.float_model.hyper_analyse(y[:, :, span.scaled(CELL).outer].to(self.device), knob)
-            parts.append(z[:, :, span.inner].cpu())
-        return torch.cat(parts, 2)
 
     @torch.inference_mode()
     def quantise(
@@ -227,27 +169,6 @@ class NativeModel:
                 mean = take_step(mean, step).float() * sigma
                 put_step(y_hat[:, :, span.target], step, (code(span, step, mean) + mean).to(y_hat.device))
         return y_hat
-
-    def _strips(self, rows: int, columns: int, halo: int) -> list[Span]:
-        """Strips over the rows of z such that y holds at most about STRIP elements of each channel in one."""
-        return list(spans(rows // CELL, max(1, STRIP // (columns * CELL)), halo))
-
-    def _knob(self, t: int) -> Tensor:
-        return torch.tensor([t / T_MAX], dtype=torch.float32, device=self.device)
-
-    def _new(self, rows: int, columns: int) -> Tensor:
-        """An empty y; on the device while it is small, else on the CPU."""
-        device = self.device if rows * columns <= WINDOW**2 * 4 else torch.device("cpu")
-        shape = (1, self.float_model.config.m, rows, columns)
-        return torch.zeros(shape, device=device).contiguous(memory_format=torch.channels_last)
-
-    def autocast(self) -> AbstractContextManager:
-        return torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32)
-
-
-def latent_size(height: int, width: int) -> tuple[int, int]:
-    """(rows, columns) of y for a picture."""
-    return math.ceil(height / STRIDE_Z) * CELL, math.ceil(width / STRIDE_Z) * CELL
 
 
 def _as_tensor(array: np.ndarray) -> Tensor:
