@@ -144,19 +144,18 @@ class Codec:
             if not 0 <= quality <= 100:
                 raise TargetError(f"quality {quality:g} is not between 0 and 100")
             return round(quality / 100 * T_MAX)
-        start = self.info.t_1jnd
         if jnd is not None:
             if not jnd > 0:
                 raise TargetError(f"a distance of {jnd:g} JND is not above 0")
-            return target.knob_for_jnd(trials, jnd, start)
+            return target.knob_for_jnd(trials, jnd, self.info)
         if bpp is not None:
             size = int(bpp * jlc.width * jlc.height / 8)
         if size is not None:
             rest = len(jlc.pack()) + 8  # the lengths of both streams take up to 8 bytes more
             if size <= rest:
                 raise TargetError(f"{size} bytes are too few: header, alpha and metadata alone take {rest}")
-            return target.knob_for_bytes(trials, size - rest, start)
-        return round(start * T_MAX)
+            return target.knob_for_bytes(trials, size - rest, self.info)
+        return round(self.info.t_1jnd * T_MAX)
 
 
 def _load(image: Source, max_pixels: int | None) -> Picture:

@@ -6,6 +6,7 @@ search costs seconds whatever the size. A byte budget is checked on the real fil
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import math
 from collections.abc import Callable
@@ -17,8 +18,9 @@ from jndcodec.entropy.scale_network import T_MAX
 from jndcodec.errors import TargetError
 from jndcodec.jnd import jnd_from_ssimulacra2, ssimulacra2_from_jnd
 from jndcodec.model.interface import Compressed, Model, Progress
+from jndcodec.search import Expected, search
+from jndcodec.weights import ModelInfo
 
-TRIALS = 7
 SAMPLE_ABOVE = 2_000_000  # pixels
 SAMPLE_TILE = 512  # pixels on a side
 SAMPLE_TILES = 6
@@ -41,41 +43,6 @@ def sample(rgb: np.ndarray) -> np.ndarray:
     return np.concatenate([rgb[y : y + SAMPLE_TILE, x : x + SAMPLE_TILE] for y in tops for x in lefts])
 
 
-def search(measure: Callable[[int], float], goal: float, tolerance: float, start: float, trials: int = TRIALS) -> int:
-    """Smallest knob found with measure(knob) >= goal, `measure` rising. -1 where even the largest knob falls short.
-
-    Regula falsi inside a bracket, from the guess `start` (0 … 1): about four trials, never more than `trials`.
-    """
-    low, high = (0, None), (T_MAX, None)
-    best, knob = -1, round(min(max(start, 0.02), 0.98) * T_MAX)
-    for _ in range(trials):
-        value = measure(knob)
-        if value >= goal:
-            best, high = knob, (knob, value)
-            if value - goal <= tolerance or knob == 0:
-                break
-        else:
-            low = (knob, value)
-            if knob == T_MAX:
-                break
-        knob = _next(low, high, goal + tolerance / 2)
-        if knob in (low[0], high[0]) and None not in (low[1], high[1]):
-            break
-    if best < 0 and high[1] is None and low[0] < T_MAX and measure(T_MAX) >= goal:
-        best = T_MAX
-    return best
-
-
-def _next(low: tuple[int, float | None], high: tuple[int, float | None], goal: float) -> int:
-    (a, fa), (b, fb) = low, high
-    if fa is None:  # nothing below the goal was seen yet: go down, in the end to the very bottom
-        return max(0, b - T_MAX // 5)
-    if fb is None:
-        return min(T_MAX, a + T_MAX // 5)
-    share = (goal - fa) / (fb - fa) if fb > fa else 0.5
-    return round(a + (b - a) * min(max(share, 0.1), 0.9))
-
-
 class Trials:
     """Codings of one picture. Searches try the quickest level that quantises alike; the slow levels, whose gain
     differs from picture to picture, are tried themselves a few times in the end, and no coding is made twice."""
@@ -84,20 +51,26 @@ class Trials:
         """progress: called with the share done."""
         self.model, self.rgb, self.effort = model, rgb, effort
         self.slow = model.exact and level_of(effort).steps > 0
-        self.quick_effort = min(effort, SINGLE_PASS)
         self._kept: dict[int, Compressed] = {}
         self._progress, self._done = progress, 0.0
 
     def quick(self, rgb: np.ndarray, knob: int) -> Compressed:
-        return self.model.compress(rgb, knob, self.quick_effort)
+        return self.model.compress(rgb, knob, SINGLE_PASS) if self.slow else self.full(rgb, knob)
 
     def full(self, rgb: np.ndarray, knob: int) -> Compressed:
         """At the effort asked for; kept where it is the whole picture."""
-        if rgb is not self.rgb:
-            return self._compress(rgb, knob)
-        if knob not in self._kept:
-            self._kept[knob] = self._compress(rgb, knob)
-        return self._kept[knob]
+        if rgb is self.rgb and knob in self._kept:
+            return self._kept[knob]
+        coded = self._compress(rgb, knob)
+        if rgb is self.rgb:
+            self._kept[knob] = self._streams_only(coded, knob)
+        return coded
+
+    def _streams_only(self, coded: Compressed, knob: int) -> Compressed:
+        """The same without y_hat, which is larger than the picture: it is decoded anew where anybody asks."""
+        streams = coded.z, coded.y, coded.symbols_crc
+        decode = functools.partial(self.model.decompress, *streams, knob, self.rgb.shape[:2])
+        return dataclasses.replace(coded, reconstruct=decode)
 
     def _compress(self, rgb: np.ndarray, knob: int) -> Compressed:
         start = self._done
@@ -142,7 +115,7 @@ class Trials:
         return best[1]
 
 
-def knob_for_jnd(trials: Trials, jnd: float, start: float) -> int:
+def knob_for_jnd(trials: Trials, jnd: float, info: ModelInfo) -> int:
     """Knob whose decoded picture is `jnd` JND away, as estimated by SSIMULACRA2 (jndcodec.jnd, learned codecs)."""
     import torch
 
@@ -151,6 +124,7 @@ def knob_for_jnd(trials: Trials, jnd: float, start: float) -> int:
     part = sample(trials.rgb)
     reference = _tensor(part)
     goal = ssimulacra2_from_jnd(jnd, learned=True)
+    expected = Expected.ssimulacra2(info).minus(goal)
     best_score = -math.inf
 
     def margin(coded: Compressed) -> float:
@@ -160,10 +134,10 @@ def knob_for_jnd(trials: Trials, jnd: float, start: float) -> int:
         best_score = max(best_score, value)
         return value - goal
 
-    def find(measure: Callable[[int], float], start: int) -> int:
-        return search(measure, 0.0, SCORE_TOLERANCE, start / T_MAX)
+    def find(measure: Callable[[int], float], start: int | None = None) -> int:
+        return search(measure, 0.0, SCORE_TOLERANCE, expected, start)
 
-    knob = find(lambda knob: margin(trials.quick(part, knob)), round(start * T_MAX))
+    knob = find(lambda knob: margin(trials.quick(part, knob)))
     if knob < 0 and trials.slow and margin(trials.full(part, T_MAX)) >= 0:
         knob = T_MAX
     if knob < 0:
@@ -178,13 +152,22 @@ def _tensor(rgb: np.ndarray):  # noqa: ANN202 - the type needs torch
     return torch.from_numpy(rgb).permute(2, 0, 1)[None].float() / 255
 
 
-def knob_for_bytes(trials: Trials, budget: int, start: float) -> int:
+def knob_for_bytes(trials: Trials, budget: int, info: ModelInfo) -> int:
     """Largest knob whose streams take at most `budget` bytes; TargetError if even the smallest knob takes more."""
     rgb, part = trials.rgb, sample(trials.rgb)
+    expected = Expected.log_bpp(info).minus(math.log(8 * budget / rgb[..., 0].size)).mirrored()
+
+    def find(margin: Callable[[int], float], start: int | None = None) -> int:
+        """Largest knob found with a margin of at least 0, -1 if none was: the search mirrored."""
+        first = None if start is None else T_MAX - start
+        knob = search(lambda mirrored: margin(T_MAX - mirrored), 0.0, BYTES_TOLERANCE, expected, first)
+        return T_MAX - knob if knob >= 0 else -1
+
+    start = None
     if part is not rgb:  # the sample's rate leads close to the goal, the whole picture decides
         share = part[..., 0].size / rgb[..., 0].size
-        start = max(0, _largest(lambda knob: _margin(trials.quick(part, knob), budget * share), start)) / T_MAX
-    knob = _largest(lambda knob: _margin(trials.quick(rgb, knob), budget), start)
+        start = max(0, find(lambda knob: _margin(trials.quick(part, knob), budget * share)))
+    knob = find(lambda knob: _margin(trials.quick(rgb, knob), budget), start)
     if knob < 0:
         smallest = trials.quick(rgb, 0)
         if _margin(smallest, budget) < 0:
@@ -193,18 +176,9 @@ def knob_for_bytes(trials: Trials, budget: int, start: float) -> int:
             raise TargetError(f"{name} cannot go below {size} bytes of streams for this picture: allow more")
         knob = 0
 
-    def find(measure: Callable[[int], float], start: int) -> int:
-        return _largest(measure, start / T_MAX)
-
     return trials.settle(rgb, knob, lambda coded: _margin(coded, budget), find, SLOW_BYTES_TOLERANCE)
 
 
 def _margin(coded: Compressed, budget: float) -> float:
     """How far the streams stay below the budget, on a logarithmic scale."""
     return -math.log((len(coded.z) + len(coded.y)) / budget)
-
-
-def _largest(margin: Callable[[int], float], start: float) -> int:
-    """Largest knob found with a margin of at least 0, -1 if none was: the search mirrored."""
-    knob = search(lambda mirrored: margin(T_MAX - mirrored), 0.0, BYTES_TOLERANCE, 1 - start)
-    return T_MAX - knob if knob >= 0 else -1

@@ -22,6 +22,7 @@ from jndcodec.images import Picture
 from jndcodec.jnd import ssimulacra2_from_jnd
 from jndcodec.metrics.pixel import psnr
 from jndcodec.model import transforms
+from jndcodec.search import TRIALS
 from jndcodec.sections import pack_alpha, unpack_alpha
 from jndcodec.weights import DEFAULT_MODEL, available_models, find_by_id
 
@@ -169,24 +170,21 @@ def test_senseless_targets(codec: Codec, photo, options: dict[str, float]) -> No
         codec.encode(photo_image(photo), **options)
 
 
-@pytest.mark.parametrize("power", [0.5, 1.0, 2.0])
-@pytest.mark.parametrize("goal", [0.01, 0.2, 0.5, 0.9])
-@pytest.mark.parametrize("start", [0.0, 0.5, 1.0])
-def test_search_finds_the_knob_within_its_trials(power: float, goal: float, start: float) -> None:
-    calls = []
+@pytest.mark.parametrize("options", [{"jnd": 7.0}, {"size": 5000}])
+def test_no_coding_of_a_search_is_made_twice(
+    options: dict[str, float], codec: Codec, photo, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    knobs: list[int] = []
+    compress = codec.model.compress
 
-    def measure(knob: int) -> float:
-        calls.append(knob)
-        return (knob / T_MAX) ** power
+    def counted(rgb: np.ndarray, t: int, *others: object) -> object:
+        knobs.append(t)
+        return compress(rgb, t, *others)
 
-    knob = target.search(measure, goal, 0.01, start)
-    assert goal <= (knob / T_MAX) ** power <= goal + 0.2
-    assert len(calls) <= target.TRIALS + 1
-
-
-def test_search_says_when_the_goal_is_out_of_reach() -> None:
-    assert target.search(lambda knob: knob / T_MAX, 1.1, 0.01, 0.5) == -1
-    assert target.search(lambda knob: 5 + knob / T_MAX, 1.1, 0.01, 0.5) == 0
+    monkeypatch.setattr(codec.model, "compress", counted)
+    data = codec.encode(Image.fromarray(photo(256, 256, 5)), **options)
+    assert 1 < len(knobs) == len(set(knobs)) <= TRIALS
+    assert parse(data).t in knobs
 
 
 def test_large_pictures_are_tried_on_a_sample(photo) -> None:
