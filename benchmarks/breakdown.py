@@ -24,12 +24,13 @@ from jndcodec.entropy.scale_network import ScaleNetwork
 from jndcodec.entropy.symbols import Symbols
 from jndcodec.images import load_picture
 from jndcodec.model.native import NativeModel
+from jndcodec.model.transforms import Transforms
 
 PILLOW, RANS, REST = "Pillow (PNG)", "rANS and Python lists", "everything else"
 STAGES = {
-    (NativeModel, "analyse"): "transforms",
-    (NativeModel, "hyper_analyse"): "transforms",
-    (NativeModel, "synthesise"): "transforms",
+    (Transforms, "analyse"): "transforms",
+    (Transforms, "hyper_analyse"): "transforms",
+    (Transforms, "synthesise"): "transforms",
     (NativeModel, "_refine"): "mean refinement",
     (ScaleNetwork, "indexes_y"): "scale network",
     (Symbols, "pack"): RANS,

@@ -107,7 +107,8 @@ def _next(seen: list[Trial], goal: float, low: Trial | None, high: Trial | None,
     """The knob inside the bracket where the goal is expected: measure and expectation lie on a line through the trials
     next to the goal, or the last two, and differ by a constant where there is one trial only."""
     left, right = low[0] if low else 0, high[0] if high else T_MAX
-    (one, first), (two, second) = (low, high) if low and high else (seen[-2:] + seen[-1:])[:2]
+    near = [low, high] if low and high else seen[-2:]
+    (one, first), (two, second) = near[0], near[-1]
     repeated = _repeated(seen, goal)
     if low and high:  # the end of the bracket that stays weighs less and less (the Illinois rule)
         weight = 0.5 ** (repeated - 1)

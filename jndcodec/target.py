@@ -87,17 +87,17 @@ class Trials:
         rgb: np.ndarray,
         knob: int,
         margin: Callable[[Compressed], float],
+        quick: Callable[[int], float],
         find: Callable[[Callable[[int], float], int], int],
         tolerance: float,
     ) -> int:
         """From the knob that a search with quick codings found to the one for the slow level.
 
-        margin: of a coding, at least 0 where the goal is met, the less the better. find(margin of a knob, start):
-        the search. Where no slow trial meets the goal, the quick coding stays.
+        margin: of a coding, at least 0 where the goal is met, the less the better. quick: that of the quick coding at a
+        knob. find(margin of a knob, start): the search. Where no slow trial meets the goal, the quick coding stays.
         """
         if not self.slow:
             return knob
-        quick = functools.cache(lambda knob: margin(self.quick(rgb, knob)))
         first, best = knob, (math.inf, -1)
         for _ in range(SLOW_TRIALS):
             here = margin(self.full(rgb, knob))
@@ -137,13 +137,14 @@ def knob_for_jnd(trials: Trials, jnd: float, info: ModelInfo) -> int:
     def find(measure: Callable[[int], float], start: int | None = None) -> int:
         return search(measure, 0.0, SCORE_TOLERANCE, expected, start)
 
-    knob = find(lambda knob: margin(trials.quick(part, knob)))
+    quick = functools.cache(lambda knob: margin(trials.quick(part, knob)))
+    knob = find(quick)
     if knob < 0 and trials.slow and margin(trials.full(part, T_MAX)) >= 0:
         knob = T_MAX
     if knob < 0:
         name, reached = trials.model.name, jnd_from_ssimulacra2(best_score, learned=True)
         raise TargetError(f"{name} reaches only about {reached:.2f} JND on this picture: ask for a higher --jnd")
-    return trials.settle(part, knob, margin, find, SLOW_SCORE_TOLERANCE)
+    return trials.settle(part, knob, margin, quick, find, SLOW_SCORE_TOLERANCE)
 
 
 def _tensor(rgb: np.ndarray):  # noqa: ANN202 - the type needs torch
@@ -155,30 +156,25 @@ def _tensor(rgb: np.ndarray):  # noqa: ANN202 - the type needs torch
 def knob_for_bytes(trials: Trials, budget: int, info: ModelInfo) -> int:
     """Largest knob whose streams take at most `budget` bytes; TargetError if even the smallest knob takes more."""
     rgb, part = trials.rgb, sample(trials.rgb)
-    expected = Expected.log_bpp(info).minus(math.log(8 * budget / rgb[..., 0].size)).mirrored()
+    goal = math.log(8 * budget / rgb[..., 0].size)
+    expected = Expected.log_bpp(info).minus(goal).mirrored()
 
-    def find(margin: Callable[[int], float], start: int | None = None) -> int:
+    def find(measure: Callable[[int], float], start: int | None = None) -> int:
         """Largest knob found with a margin of at least 0, -1 if none was: the search mirrored."""
         first = None if start is None else T_MAX - start
-        knob = search(lambda mirrored: margin(T_MAX - mirrored), 0.0, BYTES_TOLERANCE, expected, first)
+        knob = search(lambda mirrored: measure(T_MAX - mirrored), 0.0, BYTES_TOLERANCE, expected, first)
         return T_MAX - knob if knob >= 0 else -1
+
+    def margin(coded: Compressed, pixels: int = rgb[..., 0].size) -> float:
+        """How far the streams of so many pixels stay below the budget, on a logarithmic scale."""
+        return goal - math.log(8 * (len(coded.z) + len(coded.y)) / pixels)
 
     start = None
     if part is not rgb:  # the sample's rate leads close to the goal, the whole picture decides
-        share = part[..., 0].size / rgb[..., 0].size
-        start = max(0, find(lambda knob: _margin(trials.quick(part, knob), budget * share)))
-    knob = find(lambda knob: _margin(trials.quick(rgb, knob), budget), start)
-    if knob < 0:
-        smallest = trials.quick(rgb, 0)
-        if _margin(smallest, budget) < 0:
-            size = len(smallest.z) + len(smallest.y)
-            name = trials.model.name
-            raise TargetError(f"{name} cannot go below {size} bytes of streams for this picture: allow more")
-        knob = 0
-
-    return trials.settle(rgb, knob, lambda coded: _margin(coded, budget), find, SLOW_BYTES_TOLERANCE)
-
-
-def _margin(coded: Compressed, budget: float) -> float:
-    """How far the streams stay below the budget, on a logarithmic scale."""
-    return -math.log((len(coded.z) + len(coded.y)) / budget)
+        start = max(0, find(lambda knob: margin(trials.quick(part, knob), part[..., 0].size)))
+    quick = functools.cache(lambda knob: margin(trials.quick(rgb, knob)))
+    knob = find(quick, start)
+    if knob < 0:  # the search ends at the smallest knob before it gives up
+        size = round(budget * math.exp(-quick(0)))
+        raise TargetError(f"{trials.model.name} cannot go below {size} bytes of streams for this picture: allow more")
+    return trials.settle(rgb, knob, margin, quick, find, SLOW_BYTES_TOLERANCE)
