@@ -25,6 +25,7 @@ from jndcodec.entropy.symbols import Symbols
 from jndcodec.images import load_picture
 from jndcodec.model.native import NativeModel
 from jndcodec.model.transforms import Transforms
+from jndcodec.saving import write_image
 
 PILLOW, RANS, REST = "Pillow (PNG)", "rANS and Python lists", "everything else"
 STAGES = {
@@ -93,7 +94,7 @@ def main(picture: Path, threads: int, runs: int) -> None:
 
     def decode() -> None:
         image = codec.decode(data)
-        clock.measure(PILLOW, image.save)(io.BytesIO(), "PNG")
+        clock.measure(PILLOW, write_image)(image, io.BytesIO(), "PNG")
 
     clock.install()
     for name, work in (("encode", encode), ("decode", decode)):

@@ -26,7 +26,8 @@ class _Ability:
 
 _ALL = {"icc": True, "exif": True, "xmp": True}
 _ABILITIES = {
-    "PNG": _Ability(alpha=True, **_ALL),
+    # under half the time of the default, 6, for 1 to 3 % more bytes of a photo; 3 costs drawings 13 %
+    "PNG": _Ability(alpha=True, **_ALL, options={"compress_level": 4}),
     "TIFF": _Ability(alpha=True, **_ALL),
     "WEBP": _Ability(alpha=True, **_ALL, options={"lossless": True, "exact": True}),
     "AVIF": _Ability(
