@@ -12,7 +12,7 @@ import torch
 from jndcodec.errors import InputError
 from jndcodec.export import export_weights
 from jndcodec.model import transforms
-from jndcodec.model.layers import Slim
+from jndcodec.model.layers import Residual, Slim
 from jndcodec.model.native import NativeModel
 from jndcodec.model.vbr import JlcVbr, VbrConfig
 from jndcodec.model.widen import add_slim
@@ -51,10 +51,27 @@ def test_slim_blocks_are_added_once(plain: JlcVbr) -> None:
         add_slim(add_slim(plain, 8, 0), 8, 4)
 
 
+def more_slim(_: JlcVbr) -> JlcVbr:
+    """Slim blocks beside and after the residual ones, at both resolutions."""
+    torch.manual_seed(7)
+    return JlcVbr(VbrConfig(**SMALL | {"n8": 1, "h8": 8, "h16": 4, "s8": 2, "s16": 3})).eval()
+
+
+def test_further_slim_blocks_stand_at_the_end(plain: JlcVbr) -> None:
+    deep = more_slim(plain)
+    for stack, kinds in ((deep.g_a_8, (Residual, Slim, Slim, Slim)), (deep.g_s_16[1], (Residual, *4 * (Slim,)))):
+        assert tuple(type(block) for block in stack) == kinds
+
+
+@pytest.mark.parametrize("build", [lambda plain: add_slim(plain, 8, 4), more_slim])
 def test_windows_see_as_far_as_slim_blocks_do(
-    plain: JlcVbr, photo: Callable[..., np.ndarray], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    plain: JlcVbr,
+    build: Callable[[JlcVbr], JlcVbr],
+    photo: Callable[..., np.ndarray],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    deep = add_slim(plain, 8, 4)
+    deep = build(plain)
     with torch.no_grad():
         for module in deep.modules():
             if isinstance(module, Slim):

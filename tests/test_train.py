@@ -12,8 +12,9 @@ import pytest
 import torch
 from train_tools import parameters, settings, train, write_data
 
+from jndcodec.effort.dead_zone import dead_zones
 from jndcodec.effort.tuning import store
-from jndcodec.entropy.tables import COUNT
+from jndcodec.entropy.tables import COUNT, gaussian_tables
 from jndcodec.errors import DataError, InputError, ModelError, OutputError
 from jndcodec.train.checkpoint import load_checkpoint, save_checkpoint
 from jndcodec.train.finish import export_run
@@ -272,8 +273,8 @@ def test_a_decoder_alone_keeps_its_encoder(data: Path, tmp_path: Path, tiny_weig
     assert {"g_s_8", "g_s_out", "recon_shift", "context"} <= changed <= decoder
 
 
-def test_whole_models_go_on_with_the_dead_zones_tuned_for_them(data: Path, tmp_path: Path, tiny_weights: Path) -> None:
-    """Rounding in steps and validation is the default effort's where it is known, and to the nearest where not."""
+def test_whole_models_round_as_the_encoder_will(data: Path, tmp_path: Path, tiny_weights: Path) -> None:
+    """Steps and validation have the default effort's dead zones: those tuned for the weights, or for untuned ones."""
     tuned = tmp_path / "tuned.safetensors"
     tuned.write_bytes(tiny_weights.read_bytes())
     store(tuned, np.linspace(0, 0.4, COUNT, dtype=np.float32))
@@ -284,7 +285,9 @@ def test_whole_models_go_on_with_the_dead_zones_tuned_for_them(data: Path, tmp_p
         assert torch.equal(trainer.step.average.dead_zone, zones[weights])
         assert all(p.requires_grad for p in trainer.subject.module.parameters())
     assert zones[tuned].tolist() == pytest.approx(np.linspace(0, 0.4, COUNT), abs=1e-4)
-    assert not zones[tiny_weights].any()
+    assert zones[tiny_weights].tolist() == dead_zones(gaussian_tables()).tolist()
+    started = Trainer(settings(data), tmp_path / "klt").subject.module.dead_zone
+    assert torch.equal(started, zones[tiny_weights])
 
 
 def test_models_that_cannot_work(data: Path, tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ def conv(c_in: int, c_out: int, kernel: int = 3, stride: int = 1) -> nn.Conv2d:
 
 
 class Residual(nn.Module):
-    """x + conv(leaky(conv(x))), dense 3x3: the transforms' only non-linearity; the main path stays linear."""
+    """x + conv(leaky(conv(x))), dense 3x3; the main path stays linear."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -42,9 +42,10 @@ class Slim(nn.Module):
         return x + self.REACH * self.leave(h)
 
 
-def residuals(channels: int, count: int, width: int = 0) -> nn.Sequential:
-    """`count` residual blocks, each followed by a slim one of `width`, if any."""
+def residuals(channels: int, count: int, width: int = 0, more: int = 0) -> nn.Sequential:
+    """`count` residual blocks, each followed by a slim one of `width`, if any; then `more` slim ones."""
     blocks = [(Residual(channels), Slim(channels, width)) if width else (Residual(channels),) for _ in range(count)]
+    blocks += [(Slim(channels, width),) for _ in range(more)]
     return nn.Sequential(*(layer for block in blocks for layer in block))
 
 

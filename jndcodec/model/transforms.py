@@ -34,8 +34,8 @@ class Transforms:
         self.dtype = choose_dtype(precision, self.device)
         self.float_model = build_model(info, tensors).to(self.device)
         config = self.float_model.config
-        reach_8 = config.n8 * (3 if config.h8 else 2)  # of the blocks, in their own elements
-        reach_16 = config.n16 * (3 if config.h16 else 2)
+        reach_8 = config.n8 * (3 if config.h8 else 2) + config.s8  # of the blocks, in their own elements
+        reach_16 = config.n16 * (3 if config.h16 else 2) + config.s16
         self.g_a_halo = math.ceil((reach_8 + 2) / 2) + reach_16  # in elements of y
         self.g_s_halo = math.ceil((reach_8 + 1) / 2) + reach_16
 

@@ -54,6 +54,8 @@ class VbrConfig:
     n16: int = 1  # residual blocks at 1/16
     h8: int = 0  # width of the slim blocks after the residual ones at 1/8; 0: none
     h16: int = 0  # and at 1/16
+    s8: int = 0  # further slim blocks at 1/8, after those
+    s16: int = 0  # and at 1/16
     anchors: int = 9  # rate anchors of the gains
 
 
@@ -74,20 +76,20 @@ class JlcVbr(nn.Module):
         c8, c16, m, cz, d, ds = config.c8, config.c16, config.m, config.cz, config.d, config.ds
         self.dct = BlockDct()
         self.g_a_in = conv(192, c8)
-        self.g_a_8 = residuals(c8, config.n8, config.h8)
+        self.g_a_8 = residuals(c8, config.n8, config.h8, config.s8)
         self.g_a_16 = nn.Sequential(
-            conv(c8, c16, 3, 2), residuals(c16, config.n16, config.h16), conv(c16, m - config.detail, 1)
+            conv(c8, c16, 3, 2), residuals(c16, config.n16, config.h16, config.s16), conv(c16, m - config.detail, 1)
         )
         self.g_s_16 = nn.Sequential(
             conv(m - config.detail, c16, 1),
-            residuals(c16, config.n16, config.h16),
+            residuals(c16, config.n16, config.h16, config.s16),
             conv(c16, c8 * 4, 1),
             nn.PixelShuffle(2),
         )
         if config.detail:
             self.g_a_detail = conv(192, config.detail, 3, 2)
             self.g_s_detail = nn.Sequential(conv(config.detail, 192 * 4, 1), nn.PixelShuffle(2))
-        self.g_s_8 = residuals(c8, config.n8, config.h8)
+        self.g_s_8 = residuals(c8, config.n8, config.h8, config.s8)
         self.g_s_out = conv(c8, 192)
         k = config.anchors
         self.gain_y = RateGain(m, k, low=0.46, high=3.39)

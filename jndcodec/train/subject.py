@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from jndcodec.effort.dead_zone import CALIBRATION_KEY, calibrated_dead_zones
+from jndcodec.effort.dead_zone import calibrated_dead_zones
 from jndcodec.entropy.tables import gaussian_tables
 from jndcodec.errors import InputError, ModelError
 from jndcodec.train.checkpoint import load_checkpoint
@@ -54,15 +54,15 @@ def stratified(n: int, rng: np.random.Generator) -> np.ndarray:
 
 
 def build_native(settings: Settings, tiles: Callable[[], Tensor]) -> nn.Module:
-    """jlc-vbr as `start_native` gives it, rounding as the encoder really will where that is known: with the dead zones
-    tuned for the weights it goes on from. For its decoder alone the rest is frozen."""
+    """jlc-vbr as `start_native` gives it, rounding as the encoder really will: with the dead zones tuned for the
+    weights it goes on from, else those that the encoder has for untuned ones. For its decoder alone the rest is frozen.
+    """
     model = start_native(settings, tiles)
     if settings.decoder_only:
         for name, p in model.named_parameters():
             p.requires_grad_(name.startswith(DECODER))
     calibration = read_info(settings.init).calibration if settings.init.endswith(WEIGHTS) else {}
-    if settings.decoder_only or CALIBRATION_KEY in calibration:
-        model.dead_zone.copy_(torch.from_numpy(calibrated_dead_zones(calibration, gaussian_tables())))
+    model.dead_zone.copy_(torch.from_numpy(calibrated_dead_zones(calibration, gaussian_tables())))
     return model
 
 
