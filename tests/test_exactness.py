@@ -11,6 +11,7 @@ from PIL import Image
 
 from jndcodec.codec import Codec
 from jndcodec.container import Section, parse
+from jndcodec.device import choose_dtype
 from jndcodec.entropy.scale_network import (
     ACTIVATION_BITS,
     ACTIVATION_LIMIT,
@@ -100,6 +101,15 @@ def test_bf16_and_fp32_files_decode_in_each_other(tiny_weights: Path, codec: Cod
         assert unpack(writer, data).crc() == unpack(reader, data).crc() == parse(data).symbols_crc
         same = np.asarray(writer.decode(data), int) - np.asarray(reader.decode(data), int)
         assert np.abs(same).mean() < 1.0
+
+
+def test_bf16_is_chosen_for_processors_that_have_it_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: False)
+    for there, dtype in ((True, torch.bfloat16), (False, torch.float32)):
+        monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda there=there: there)
+        assert choose_dtype("auto", torch.device("cpu")) == dtype
+    assert choose_dtype("auto", torch.device("cuda")) == torch.float32
+    assert choose_dtype("bf16", torch.device("cuda")) == torch.bfloat16
 
 
 def test_threads_and_onednn_do_not_change_symbols(codec: Codec, data: bytes) -> None:
