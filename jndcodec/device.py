@@ -21,6 +21,16 @@ def choose_device(name: str = "auto") -> torch.device:
         raise ModelError(f"unknown device {name!r}: use auto, cpu, cuda or mps") from None
 
 
+def keep_freed_memory() -> None:
+    """Let glibc keep what is freed, up to 62 MB, for the next tensors.
+
+    It gives memory back to the system and takes it anew, page by page, unless it has seen larger blocks come and go:
+    it learns from the largest one that was freed, up to 32 MB (mallopt(3), M_MMAP_THRESHOLD). Where taking pages is
+    slow, as in virtual machines, that is a tenth of the time of the transforms. Other allocators take no notice.
+    """
+    torch.empty(31 << 20, dtype=torch.uint8)
+
+
 def faster_in_bf16(device: torch.device) -> bool:
     """Whether the transforms are faster in bfloat16: twice on a CPU that has it in hardware, where emulated it would be
     slower. On CUDA they are not: a picture of 768x512 takes an H200 42 ms in float32 and 52 in bfloat16, since what it

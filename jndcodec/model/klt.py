@@ -20,7 +20,7 @@ GAIN_RANGE = (0.46, 3.39)  # -log of the quantisation step at t = 0 and 1, in un
 
 
 def block_coefficients(model: JlcVbr, x: Tensor) -> Tensor:
-    """Pictures (B, 3, H, W) around 0 to the DCT coefficients of their 16x16x3 blocks, (blocks, 768): channel, row,
+    """Pictures (B, 3, H, W) in [0, 1] to the DCT coefficients of their 16x16x3 blocks, (blocks, 768): channel, row,
     column of the 8x8 blocks in each."""
     return F.unfold(model.dct(x), 2, stride=2).transpose(1, 2).reshape(-1, 768)
 
@@ -43,7 +43,7 @@ def init_klt(model: JlcVbr, tiles: Tensor, samples: int = 40000) -> float:
     main = config.m - config.detail
     if config.c8 != 192 or config.c16 < main:
         raise ValueError("the KLT start needs c8 = 192 and c16 >= m - detail")
-    blocks = block_coefficients(model, tiles - 0.5)
+    blocks = block_coefficients(model, tiles)
     energies, basis = principal_components(blocks[torch.randperm(len(blocks))[:samples]])
     eye = torch.eye(main)
     for layer in (model.g_a_in, model.g_s_out):

@@ -11,9 +11,9 @@ from contextlib import AbstractContextManager
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from jndcodec.device import choose_device, choose_dtype
+from jndcodec.device import choose_device, choose_dtype, keep_freed_memory
 from jndcodec.entropy.scale_network import T_MAX
 from jndcodec.model.interface import Progress, silent
 from jndcodec.model.vbr import STRIDE_Y, STRIDE_Z
@@ -32,7 +32,11 @@ class Transforms:
     def __init__(self, info: ModelInfo, tensors: dict[str, Tensor], device: str, precision: str) -> None:
         self.device = choose_device(device)
         self.dtype = choose_dtype(precision, self.device)
+        keep_freed_memory()
         self.float_model = build_model(info, tensors).to(self.device)
+        for module in self.float_model.modules():
+            if isinstance(module, nn.Conv2d):
+                module.to(self.dtype)  # as autocast would, but once
         config = self.float_model.config
         reach_8 = config.n8 * (3 if config.h8 else 2) + config.s8  # of the blocks, in their own elements
         reach_16 = config.n16 * (3 if config.h16 else 2) + config.s16
@@ -65,7 +69,7 @@ class Transforms:
             with self.autocast():
                 x = self.float_model.synthesise(y_hat[..., row.outer, column.outer].to(self.device), knob)
             high, wide = row.scaled(STRIDE_Y), column.scaled(STRIDE_Y)
-            x = x[0, :, high.inner, wide.inner].clamp(0, 1).mul(255).round_().to(torch.uint8)
+            x = x[0, :, high.inner, wide.inner].clamp_(0, 1).mul_(255).round_().to(torch.uint8)
             block = x.permute(1, 2, 0).cpu().numpy()
             target = rgb[high.target, wide.target]
             target[:] = block[: target.shape[0], : target.shape[1]]

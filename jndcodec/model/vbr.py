@@ -135,7 +135,7 @@ class JlcVbr(nn.Module):
 
     def analyse(self, x: Tensor, t: Tensor) -> Tensor:
         """g_a: x (N, 3, H, W) in [0, 1] -> y (N, m, H/16, W/16) float32, in quantisation steps at rate t (N,)."""
-        coefficients = self.dct(x - 0.5)
+        coefficients = self.dct(x)
         u = self.g_a_in(coefficients)
         y = self.g_a_16(self.g_a_8(u * self.gain_a(t).to(u.dtype)))
         if self.config.detail:
@@ -146,11 +146,11 @@ class JlcVbr(nn.Module):
         """g_s: y_hat (N, m, H/16, W/16) -> x_hat (N, 3, H, W), not clamped."""
         y = y_hat * (self.gain_y_inverse.log(t) - self.gain_y.log(t)).exp()
         main, detail = split_quarters(y, self.config.detail) if self.config.detail else (y, None)
-        u = self.g_s_16(main)
+        u = self.g_s_16(main.contiguous(memory_format=torch.channels_last))
         coefficients = self.g_s_out(self.g_s_8(u * (self.gain_s.log(t) - self.gain_a.log(t)).exp().to(u.dtype)))
         if detail is not None:
             coefficients = coefficients + self.g_s_detail(detail)
-        return self.dct.inverse(coefficients) + 0.5
+        return self.dct.inverse(coefficients)
 
     def hyper_analyse(self, y: Tensor, t: Tensor) -> Tensor:
         """h_a: y -> z (N, cz, H/64, W/64) float32. Reads y in units of σ_c(t), and its log-energy."""
@@ -165,7 +165,7 @@ class JlcVbr(nn.Module):
         """The same in units of σ_c(t), in the precision of the convolutions."""
         if step == 0:
             return self.mean_0(features)
-        return self.context[step - 1]((y_hat / sigma).clamp(-8, 8), features)
+        return self.context[step - 1]((y_hat / sigma).clamp_(-8, 8), features)
 
     def reconstruction(self, symbols: Tensor, index: Tensor) -> Tensor:
         """y_hat - mean of symbols (N, m, h, w) under table indexes (integers of that shape): inside of the symbol."""

@@ -80,8 +80,8 @@ def _missing(model: JlcVbr, tiles: Tensor, detail: int) -> tuple[Tensor, Tensor,
     blocks, errors = [], []
     for x in tiles.split(BATCH):
         t = x.new_ones(len(x))
-        blocks.append(block_coefficients(model, x - 0.5))
-        errors.append(block_coefficients(model, x - model.synthesise(model.analyse(x, t), t)))
+        blocks.append(block_coefficients(model, x))
+        errors.append(blocks[-1] - block_coefficients(model, model.synthesise(model.analyse(x, t), t)))
     x, error = torch.cat(blocks).double(), torch.cat(errors).double()
     _, synthesis = principal_components(error)
     synthesis = synthesis[:detail]
