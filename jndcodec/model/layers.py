@@ -104,7 +104,7 @@ class BlockDct(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.register_buffer("basis", dct_basis().reshape(64, 64), persistent=False)
-        self.register_buffer("centre", -0.5 * self.basis.sum(1), persistent=False)  # what is added: 4 less of the mean
+        self.register_buffer("centre", -0.5 * self.basis.sum(1), persistent=False)  # the coefficients of -0.5
 
     def forward(self, x: Tensor) -> Tensor:
         n, c, h, w = x.shape
