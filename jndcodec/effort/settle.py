@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 ROUNDINGS = (0.0, 1.0)  # shares of the dead zones
 CORRECTIONS = 3  # at most
-CURVATURE = 15.0  # of λ D in bits per squared step, for most elements of jlc-mse and at all rates alike (tested)
+CURVATURE = 13.0  # of λ D in bits per squared step, for most elements of jlc-mse and at all rates alike (tested)
 DAMPING = 0.3  # share of the way to the minimum: all elements move at once
 
 
