@@ -63,5 +63,7 @@ def padded_size(count: int) -> int:
 def decode(stream: bytes, indexes: np.ndarray, tables: Tables) -> np.ndarray:
     """Symbols (int16, shape of `indexes`) of a stream; garbage in gives garbage out, but never a read outside it."""
     stream = stream.ljust(padded_size(len(indexes)), b"\0")
-    symbols = _ans().RansDecoder().decode_with_indexes(stream, indexes.tolist(), *tables.lists)
-    return np.frombuffer(array.array("h", symbols), dtype=np.int16)
+    cdfs, sizes, offsets = tables.lists
+    # Without offsets it answers with places in the tables: no negative numbers, which Python lists are slow with.
+    places = _ans().RansDecoder().decode_with_indexes(stream, indexes.tolist(), cdfs, sizes, [0] * len(offsets))
+    return np.frombuffer(array.array("I", places), np.uint32).astype(np.int16) + tables.low.take(indexes)

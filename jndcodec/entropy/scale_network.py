@@ -50,10 +50,21 @@ class IntegerConv:
 
     def __call__(self, x: Tensor) -> Tensor:
         """(C_in, h, w) -> (C_out, h, w), or (C_out / 4, 2h, 2w)."""
+        y = self._pointwise(x) if self.weight.shape[2] == 1 else self._spatial(x)
+        y = y.add_(2.0 ** (self.shift - 1)).mul_(2.0**-self.shift).floor_()
+        y = y.clamp_(0 if self.relu else -ACTIVATION_LIMIT, ACTIVATION_LIMIT)
+        return F.pixel_shuffle(y, 2) if self.upsample else y
+
+    def _pointwise(self, x: Tensor) -> Tensor:
+        """One product; channels last in memory, as the indexes are needed."""
+        y = torch.addmm(self.bias, x.flatten(1).T, self.weight[:, :, 0, 0].T)
+        return y.view(*x.shape[1:], -1).permute(2, 0, 1)
+
+    def _spatial(self, x: Tensor) -> Tensor:
+        """A product for each tap. Rows of the padded input lie one after the other, so that each tap reads a contiguous
+        piece; what a row's end reads of the next row is cut off, and the last row needs `margin` more."""
         _, height, width = x.shape
         kernel, margin = self.weight.shape[2], self.weight.shape[2] // 2
-        # Rows of the padded input one after the other: each tap reads a contiguous piece. What a row's end reads of
-        # the next row is cut off with the margin; the last row needs `margin` more.
         wide = width + 2 * margin
         flat = F.pad(F.pad(x, (margin, margin, margin, margin)).flatten(1), (0, 2 * margin))
         y = self.bias[:, None].repeat(1, height * wide)
@@ -61,9 +72,7 @@ class IntegerConv:
             for column in range(kernel):
                 start = row * wide + column
                 y.addmm_(self.weight[:, :, row, column], flat[:, start : start + height * wide])
-        y.add_(2.0 ** (self.shift - 1)).mul_(2.0**-self.shift).floor_()
-        y = y.clamp_(0 if self.relu else -ACTIVATION_LIMIT, ACTIVATION_LIMIT).view(-1, height, wide)[..., :width]
-        return F.pixel_shuffle(y, 2) if self.upsample else y
+        return y.view(-1, height, wide)[..., :width]
 
 
 class ScaleNetwork:

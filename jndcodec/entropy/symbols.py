@@ -38,17 +38,16 @@ class Symbols:
         """CRC-32 over z, then the coded elements of y, as little-endian int16."""
         crc = zlib.crc32(self.z.astype("<i2").tobytes())
         for band in _bands(self.index_y):
-            crc = zlib.crc32(self.y[band][self.index_y[band] > 0].astype("<i2").tobytes(), crc)
+            coded = self.y[band].ravel().take(np.flatnonzero(self.index_y[band]))
+            crc = zlib.crc32(coded.astype("<i2").tobytes(), crc)
         return crc
 
     def pack(self, tables: Tables) -> tuple[bytes, bytes]:
         """The sections of z and y."""
-        index_z = np.broadcast_to(self.index_z, self.z.shape)
-        z = _pack_excess([_excess(self.z, index_z, tables)]) + _encode(self.z, index_z, tables)
-        bands = [(self.y[band], self.index_y[band]) for band in _bands(self.index_y)]
-        streams = [_encode(y, index, tables) for y, index in bands]
-        excess = _pack_excess([_excess(y, index, tables) for y, index in bands])
-        return z, excess + b"".join(varint(len(stream)) + stream for stream in streams[:-1]) + streams[-1]
+        z, excess_z = _encode(self.z, np.broadcast_to(self.index_z, self.z.shape), tables)
+        bands = [_encode(self.y[band], self.index_y[band], tables) for band in _bands(self.index_y)]
+        y = [varint(len(stream)) + stream for stream, _ in bands[:-1]] + [bands[-1][0]]
+        return _pack_excess([excess_z]) + z, _pack_excess([excess for _, excess in bands]) + b"".join(y)
 
     def bits(self, tables: Tables) -> float:
         """What the streams will take, without their constant parts: fast, for choosing between alternatives."""
@@ -59,9 +58,8 @@ class Symbols:
     def unpack_z(section: bytes, shape: tuple[int, int, int], index_z: np.ndarray, tables: Tables) -> np.ndarray:
         """z from its section. FormatError where what exceeds the tables does not fit."""
         excess, at = _unpack_excess(section)
-        index = np.broadcast_to(index_z, shape)
-        z = _decode(section[at:], index, tables)
-        _check_used(_add_excess(z, index, tables, excess, 0), excess)
+        z, used = _decode(section[at:], np.broadcast_to(index_z, shape), tables, excess, 0)
+        _check_used(used, excess)
         return z
 
     @staticmethod
@@ -73,8 +71,7 @@ class Symbols:
             length = len(section) - at
             if i < len(bands) - 1:
                 length, at = read_varint(section, at, len(section))
-            y[band] = _decode(section[at : at + length], index_y[band], tables)
-            used = _add_excess(y[band], index_y[band], tables, excess, used)
+            y[band], used = _decode(section[at : at + length], index_y[band], tables, excess, used)
             at += length
         _check_used(used, excess)
         return y
@@ -86,32 +83,26 @@ def _bands(index_y: np.ndarray) -> Iterator[slice]:
     return (slice(row, row + height) for row in range(0, rows, height))
 
 
-def _encode(symbols: np.ndarray, indexes: np.ndarray, tables: Tables) -> bytes:
-    coded = indexes > 0
-    if not coded.any():
-        return b""
-    index = indexes[coded]
-    return rans.encode(symbols[coded].clip(tables.low[index], tables.high[index]), index, tables)
+def _encode(symbols: np.ndarray, indexes: np.ndarray, tables: Tables) -> tuple[bytes, np.ndarray]:
+    """(stream, how far each element at an end of its table lies beyond it), of the elements that are coded."""
+    at = np.flatnonzero(indexes)
+    value, index = symbols.ravel().take(at), indexes.ravel().take(at)
+    low, high = tables.low.take(index), tables.high.take(index)
+    inside = np.minimum(np.maximum(value, low), high)
+    excess = np.abs(value - inside)[(inside == low) | (inside == high)]
+    return rans.encode(inside, index, tables) if len(at) else b"", excess
 
 
-def _decode(stream: bytes, indexes: np.ndarray, tables: Tables) -> np.ndarray:
-    out = np.zeros(indexes.shape, np.int16)
-    coded = indexes > 0
-    if coded.any():
-        out[coded] = rans.decode(stream, indexes[coded], tables)
-    return out
-
-
-def _saturated(symbols: np.ndarray, indexes: np.ndarray, tables: Tables) -> np.ndarray:
-    """Booleans: which coded elements stand at an end of their table or beyond."""
-    return ((symbols <= tables.low[indexes]) | (symbols >= tables.high[indexes])) & (indexes > 0)
-
-
-def _excess(symbols: np.ndarray, indexes: np.ndarray, tables: Tables) -> np.ndarray:
-    """How far each saturated element lies beyond the end of its table, in coding order."""
-    at = _saturated(symbols, indexes, tables)
-    value, index = symbols[at].astype(np.int32), indexes[at]
-    return np.maximum(value - tables.high[index], tables.low[index] - value)
+def _decode(stream: bytes, indexes: np.ndarray, tables: Tables, excess: list[int], used: int) -> tuple[np.ndarray, int]:
+    """(symbols, how many values of `excess` are used up now)."""
+    out, at = np.zeros(indexes.size, np.int16), np.flatnonzero(indexes)
+    if len(at):
+        index = indexes.ravel().take(at)
+        coded = rans.decode(stream, index, tables)
+        if excess:
+            used += _add_excess(coded, index, tables, excess[used:])
+        out[at] = coded
+    return out.reshape(indexes.shape), used
 
 
 def _pack_excess(parts: list[np.ndarray]) -> bytes:
@@ -134,20 +125,18 @@ def _unpack_excess(section: bytes) -> tuple[list[int], int]:
     return values, at
 
 
-def _add_excess(symbols: np.ndarray, indexes: np.ndarray, tables: Tables, excess: list[int], used: int) -> int:
-    """Add the next values to the saturated elements, away from 0, in place; returns how many are used up now."""
-    if excess:
-        at = _saturated(symbols, indexes, tables)
-        here = excess[used : used + int(at.sum())]
-        used += len(here)
-        if len(here) < at.sum() or max(here, default=0) > SYMBOL_LIMIT:
-            raise FormatError("damaged .jlc file: what exceeds its tables does not fit its symbols")
-        value = symbols[at].astype(np.int32)
-        value += np.where(value == tables.high[indexes[at]], 1, -1) * np.array(here, np.int32)
-        if np.abs(value).max(initial=0) > SYMBOL_LIMIT:
-            raise FormatError("damaged .jlc file: a symbol is too large")
-        symbols[at] = value
-    return used
+def _add_excess(coded: np.ndarray, index: np.ndarray, tables: Tables, excess: list[int]) -> int:
+    """Add values to the elements at an end of their table, away from 0, in place; returns how many those are."""
+    low, high = tables.low.take(index), tables.high.take(index)
+    at = np.flatnonzero((coded == low) | (coded == high))
+    here = excess[: len(at)]
+    if len(here) < len(at) or max(here, default=0) > SYMBOL_LIMIT:
+        raise FormatError("damaged .jlc file: what exceeds its tables does not fit its symbols")
+    value = coded[at] + np.where(coded[at] == high[at], 1, -1) * np.array(here, np.int32)
+    if np.abs(value).max(initial=0) > SYMBOL_LIMIT:
+        raise FormatError("damaged .jlc file: a symbol is too large")
+    coded[at] = value
+    return len(at)
 
 
 def _check_used(used: int, excess: list[int]) -> None:

@@ -40,7 +40,7 @@ class Slim(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         h = F.leaky_relu(self.enter(x), 0.1, inplace=True)  # fresh memory costs more than the arithmetic here
         h = F.leaky_relu(self.mix(h), 0.1, inplace=True)
-        return self.leave(h).mul_(self.REACH).add_(x)
+        return torch.add(x, self.leave(h), alpha=self.REACH)
 
 
 def residuals(channels: int, count: int, width: int = 0, more: int = 0) -> nn.Sequential:
@@ -51,15 +51,20 @@ def residuals(channels: int, count: int, width: int = 0, more: int = 0) -> nn.Se
 
 
 def join_quarters(y: Tensor, detail: Tensor) -> Tensor:
-    """(N, C, h, w) and (N, D, h, w) to (N, C + D, h, w): each quarter is a quarter of y, then one of detail."""
-    return torch.cat([y.unflatten(1, (4, -1)), detail.unflatten(1, (4, -1))], 2).flatten(1, 2)
+    """(N, C, h, w) and (N, D, h, w) to (N, C + D, h, w): each quarter is a quarter of y, then one of detail.
+
+    Channels last, as what `split_quarters` returns.
+    """
+    parts = [part.permute(0, 2, 3, 1).unflatten(3, (4, -1)) for part in (y, detail)]  # stays channels last
+    return torch.cat(parts, 4).flatten(3).permute(0, 3, 1, 2)
 
 
 def split_quarters(y: Tensor, detail: int) -> tuple[Tensor, Tensor]:
     """What `join_quarters` joined; `detail` is D."""
-    quarters = y.unflatten(1, (4, -1))
-    kept = quarters.shape[2] - detail // 4
-    return quarters[:, :, :kept].flatten(1, 2), quarters[:, :, kept:].flatten(1, 2)
+    quarters = y.permute(0, 2, 3, 1).unflatten(3, (4, -1))
+    kept = quarters.shape[4] - detail // 4
+    main, rest = (part.flatten(3).permute(0, 3, 1, 2) for part in (quarters[..., :kept], quarters[..., kept:]))
+    return main, rest
 
 
 class RateGain(nn.Module):

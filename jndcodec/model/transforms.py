@@ -70,9 +70,9 @@ class Transforms:
                 x = self.float_model.synthesise(y_hat[..., row.outer, column.outer].to(self.device), knob)
             high, wide = row.scaled(STRIDE_Y), column.scaled(STRIDE_Y)
             x = x[0, :, high.inner, wide.inner].clamp_(0, 1).mul_(255).round_().to(torch.uint8)
-            block = x.permute(1, 2, 0).cpu().numpy()
             target = rgb[high.target, wide.target]
-            target[:] = block[: target.shape[0], : target.shape[1]]
+            for channel, plane in enumerate(x.cpu().numpy()):  # a fifth of the time of one transposing copy
+                target[..., channel] = plane[: target.shape[0], : target.shape[1]]
             progress((i + 1) / len(parts))
         return rgb
 
@@ -94,10 +94,10 @@ class Transforms:
         return torch.tensor([t / T_MAX], dtype=torch.float32, device=self.device)
 
     def _new(self, rows: int, columns: int) -> Tensor:
-        """An empty y; on the device while it is small, else on the CPU."""
+        """A y of zeros; on the device while it is small, else on the CPU."""
         device = self.device if rows * columns <= WINDOW**2 * 4 else torch.device("cpu")
         shape = (1, self.float_model.config.m, rows, columns)
-        return torch.zeros(shape, device=device).contiguous(memory_format=torch.channels_last)
+        return torch.empty(shape, device=device, memory_format=torch.channels_last).zero_()
 
     def autocast(self) -> AbstractContextManager:
         return torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32)

@@ -146,7 +146,7 @@ class JlcVbr(nn.Module):
         """g_s: y_hat (N, m, H/16, W/16) -> x_hat (N, 3, H, W), not clamped."""
         y = y_hat * (self.gain_y_inverse.log(t) - self.gain_y.log(t)).exp()
         main, detail = split_quarters(y, self.config.detail) if self.config.detail else (y, None)
-        u = self.g_s_16(main.contiguous(memory_format=torch.channels_last))
+        u = self.g_s_16(main)
         coefficients = self.g_s_out(self.g_s_8(u * (self.gain_s.log(t) - self.gain_a.log(t)).exp().to(u.dtype)))
         if detail is not None:
             coefficients = coefficients + self.g_s_detail(detail)
