@@ -19,8 +19,8 @@ GAIN_RATE = 3.0  # gains learn three times as fast as what else Adam has
 MUON_TO_ADAM = 0.4  # Adam's rate for what Muon does not take, as a share of Muon's
 
 
-def orthogonalise(matrices: Tensor, dtype: torch.dtype, steps: int = 5) -> Tensor:
-    """About U Vᵀ of each matrix of (B, rows, columns): a Newton-Schulz iteration with singular values near 1.
+def orthogonalise(matrices: Tensor, dtype: torch.dtype, scale: Tensor | float = 1.0, steps: int = 5) -> Tensor:
+    """About `scale` U Vᵀ of each matrix of (B, rows, columns): a Newton-Schulz iteration with singular values near 1.
 
     Every step multiplies X by a polynomial P of X Xᵀ from the left, so only the small matrices X Xᵀ and P are iterated.
     They are float32: in less, X Xᵀ gets negative eigenvalues, which grow without end. The last product is in `dtype`.
@@ -39,7 +39,7 @@ def orthogonalise(matrices: Tensor, dtype: torch.dtype, steps: int = 5) -> Tenso
         product = polynomial @ product
         if step < steps - 1:
             gram = polynomial @ gram @ polynomial
-    x = product.to(dtype) @ x.to(dtype)
+    x = (product * scale).to(dtype) @ x.to(dtype)
     return (x.mT if tall else x).float()
 
 
@@ -81,8 +81,9 @@ class Optimizer(torch.optim.Optimizer):
             by_shape[p.shape[0], p.numel() // p.shape[0]].append(i)
         for (rows, columns), members in by_shape.items():
             nesterov = [grads[i].lerp(momenta[i], MOMENTUM).reshape(rows, columns) for i in members]
-            update = orthogonalise(torch.stack(nesterov), self.newton_schulz_dtype) * max(1, rows / columns) ** 0.5
-            for i, matrix in zip(members, update * -rate, strict=True):
+            scale = -rate * max(1, rows / columns) ** 0.5
+            update = orthogonalise(torch.stack(nesterov), self.newton_schulz_dtype, scale)
+            for i, matrix in zip(members, update, strict=True):
                 params[i].add_(matrix.reshape(params[i].shape))
 
     def _adam(self, params: list[Tensor], rate: Tensor, keep: Tensor, count: Tensor) -> None:
