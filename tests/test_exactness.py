@@ -112,6 +112,12 @@ def test_bf16_is_chosen_for_processors_that_have_it_alone(monkeypatch: pytest.Mo
     assert choose_dtype("bf16", torch.device("cuda")) == torch.bfloat16
 
 
+def test_a_torch_that_cannot_tell_means_float32(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("_is_amx_tile_supported", "_is_avx512_bf16_supported"):
+        monkeypatch.delattr(torch.cpu, name, raising=False)
+    assert choose_dtype("auto", torch.device("cpu")) == torch.float32
+
+
 def test_threads_and_onednn_do_not_change_symbols(codec: Codec, data: bytes) -> None:
     expected = np.asarray(codec.decode(data), int)
     threads = torch.get_num_threads()

@@ -7,6 +7,7 @@ import sys
 
 import torch
 
+from jndcodec.device import processor_has_bf16
 from jndcodec.errors import InputError
 
 # glibc's malloc.h: M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_THRESHOLD; bytes, as C integers
@@ -32,7 +33,7 @@ def has_bf16(device: torch.device) -> bool:
     """Whether bf16 arithmetic is in the hardware, so that it is faster than float32."""
     if device.type == "cuda":
         return torch.cuda.get_device_capability(device) >= (8, 0)
-    return any(getattr(torch.cpu, f"_is_{kind}_supported", bool)() for kind in ("avx512_bf16", "amx_tile"))
+    return processor_has_bf16()
 
 
 def pick_bf16(precision: str, device: torch.device) -> bool:
@@ -40,11 +41,12 @@ def pick_bf16(precision: str, device: torch.device) -> bool:
     return has_bf16(device) if precision == "auto" else precision == "bf16"
 
 
-def keep_freed_memory() -> None:
+def keep_memory_of_steps() -> None:
     """Let glibc keep what a step frees for the next one: a tenth of the time of a step on a virtual machine.
 
     Else it gives the better part of a gigabyte back to the system after every step, and takes it anew, page by page.
-    Other allocators take no notice.
+    A program of its own may do so; a codec in somebody's process is more modest (`jndcodec.device`). Other allocators
+    take no notice.
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
     if mallopt:

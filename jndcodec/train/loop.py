@@ -14,7 +14,7 @@ from torch import Tensor
 from jndcodec.errors import InputError
 from jndcodec.train.checkpoint import save_checkpoint
 from jndcodec.train.data import open_dataset
-from jndcodec.train.device import has_bf16, keep_freed_memory, pick_bf16, pick_device
+from jndcodec.train.device import has_bf16, keep_memory_of_steps, pick_bf16, pick_device
 from jndcodec.train.distributed import Team
 from jndcodec.train.logbook import Logbook
 from jndcodec.train.objective import Objective
@@ -52,7 +52,7 @@ class Trainer:
                 raise InputError(f"a batch of {stage.batch} cannot be shared by {self.team.size} processes")
         self.device = pick_device(settings.device, self.team.local_rank)
         self.team.join(self.device)
-        keep_freed_memory()
+        keep_memory_of_steps()
         set_threads(settings.threads)
         torch.manual_seed(settings.seed)
         torch.backends.cudnn.allow_tf32 = False  # float32 is only where pixels need all its digits
