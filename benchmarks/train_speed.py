@@ -3,11 +3,13 @@
     python benchmarks/train_speed.py FOLDER_OF_PHOTOS --batch-size 8 --patch-size 256 --threads 1
 
 "Network" is the forward and backward pass of the model. Outside it are the metric, the optimiser, the average of the
-weights, and the data. On CUDA the whole step is one graph, so only steps/s and the data are told apart.
+weights, and the data. On CUDA the whole step is one graph, so only steps/s and the data are told apart. What is
+compared is measured in turns, and of all turns the median counts, because machines are noisy.
 """
 
 from __future__ import annotations
 
+import statistics
 import tempfile
 import time
 from collections.abc import Callable
@@ -46,7 +48,8 @@ def _wait(device: torch.device) -> None:
 @click.option("--config", default="")
 @click.option("--threads", type=int)
 @click.option("--device", default="auto", show_default=True)
-@click.option("--repeats", default=10, show_default=True)
+@click.option("--repeats", default=4, show_default=True, help="Of each in a turn.")
+@click.option("--turns", default=7, show_default=True)
 def main(
     folder: str,
     batch_size: int,
@@ -56,6 +59,7 @@ def main(
     threads: int | None,
     device: str,
     repeats: int,
+    turns: int,
 ) -> None:
     """Measure one training setting on the pictures in FOLDER."""
     settings = fill_in(
@@ -67,8 +71,6 @@ def main(
     with tempfile.TemporaryDirectory() as out:
         trainer = Trainer(settings, Path(out))
         model, step = trainer.subject.module, trainer.step
-        whole = seconds(lambda: trainer._train_step(0.5), repeats + 3, trainer.device)
-        data = seconds(lambda: trainer._batch(0.5), repeats, trainer.device)
         batch = trainer._batch(0.5)
 
         def network() -> None:
@@ -76,13 +78,18 @@ def main(
                 output = model(batch["x"], batch["t"])
             (output.x_hat.float().mean() + output.bits_y.mean() + output.bits_z.mean()).backward()
 
+        parts: list[Callable[[], object]] = [lambda: trainer._train_step(0.5), lambda: trainer._batch(0.5)]
+        if trainer.device.type == "cpu":
+            parts.append(network)
+        times = [[seconds(part, repeats, trainer.device) for part in parts] for _ in range(turns)]
+        whole, data, *inside = map(statistics.median, zip(*times, strict=True))
         machine = f"{trainer.device}, threads {torch.get_num_threads()}, bf16 {step.bf16}"
         print(f"{machine}: {batch_size} x {patch_size}², {metric}")
         print(f"{1 / whole:.2f} steps/s ({whole * 1000:.0f} ms)")
         print(f"data loading {100 * data / whole:.1f} % ({data * 1000:.1f} ms)")
-        if trainer.device.type == "cpu":
-            inside = seconds(network, repeats, trainer.device)
-            print(f"outside the network {100 * (1 - inside / whole):.0f} % ({(whole - inside) * 1000:.0f} ms)")
+        for network_time in inside:
+            outside = whole - network_time
+            print(f"outside the network {100 * outside / whole:.0f} % ({outside * 1000:.0f} ms)")
         trainer.log.close()
 
 
