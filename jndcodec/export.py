@@ -12,8 +12,9 @@ import torch
 from safetensors.torch import save
 from torch import Tensor, nn
 
-from jndcodec.entropy.scale_network import ScaleNetwork, quantise_log_scale, quantise_network
+from jndcodec.entropy.scale_network import ScaleNetwork
 from jndcodec.entropy.tables import Tables, gaussian_tables
+from jndcodec.model.integer_twin import quantise_log_scale, quantise_network
 from jndcodec.model.vbr import JlcVbr
 from jndcodec.weights import FLOAT_PREFIX, FORMAT, METADATA_KEY, SCALE_NET, ModelInfo, model_id, read_info
 
@@ -40,7 +41,7 @@ def export_weights(
         "format": FORMAT,
         "architecture": "jlc-vbr",
         "name": name,
-        "id": model_id(config, tensors),
+        "id": model_id(config, {key: tensor.numpy() for key, tensor in tensors.items()}),
         "loss": loss,
         "config": config,
         "parameters": sum(parameter.numel() for parameter in model.parameters()),
@@ -67,12 +68,12 @@ def portable_tensors(model: JlcVbr, tables: Tables) -> dict[str, Tensor]:
             tensors[FLOAT_PREFIX + key] = value.detach().cpu().to(dtype).contiguous()
     network = _scale_network(model)
     for i, layer in enumerate(network.layers):
-        tensors[f"{SCALE_NET}{i}.weight"] = layer.weight.to(torch.int16)
-        tensors[f"{SCALE_NET}{i}.bias"] = layer.bias.to(torch.int64)
+        tensors[f"{SCALE_NET}{i}.weight"] = torch.from_numpy(layer.weight).to(torch.int16)
+        tensors[f"{SCALE_NET}{i}.bias"] = torch.from_numpy(layer.bias).to(torch.int64)
     form = [[layer.shift, int(layer.upsample), int(layer.relu)] for layer in network.layers]
     tensors[f"{SCALE_NET}form"] = torch.tensor(form, dtype=torch.int32)
-    tensors[f"{SCALE_NET}index_y"] = network.index_y.to(torch.int32)
-    tensors[f"{SCALE_NET}index_z"] = network.index_z.to(torch.int32)
+    tensors[f"{SCALE_NET}index_y"] = torch.from_numpy(network.index_y).to(torch.int32)
+    tensors[f"{SCALE_NET}index_z"] = torch.from_numpy(network.index_z).to(torch.int32)
     for part in ("cdf", "size", "offset"):
         tensors[f"tables.{part}"] = torch.from_numpy(getattr(tables, part))
     return tensors

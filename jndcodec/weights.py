@@ -1,7 +1,8 @@
 """Weights files: one safetensors file per model, float16 kernels beside the integers that decide symbols.
 
 The metadata key `jndcodec` holds JSON: name, loss, architecture, config, calibration, training record. The model id
-is a hash over config and tensors, so it names exactly what a file was made with. Listing reads headers only, no torch.
+is a hash over config and tensors, so it names exactly what a file was made with. Listing reads headers only; nothing
+but `build_model` needs torch.
 """
 
 from __future__ import annotations
@@ -17,8 +18,10 @@ from typing import TYPE_CHECKING, Any
 from jndcodec.errors import ModelError
 
 if TYPE_CHECKING:
+    import numpy as np
     import torch
 
+    from jndcodec.entropy.scale_network import ScaleNetwork
     from jndcodec.model.vbr import JlcVbr
 
 FORMAT = 1
@@ -122,20 +125,22 @@ def find_by_id(model_id: bytes) -> ModelInfo | None:
     return next((info for info in available_models() if info.id == model_id.hex()), None)
 
 
-def model_id(config: dict[str, int], tensors: dict[str, torch.Tensor]) -> str:
+def model_id(config: dict[str, int], tensors: dict[str, np.ndarray]) -> str:
     """First 8 bytes of SHA-256 over config and tensors (names, types, shapes, little-endian bytes), in hexadecimal."""
+    import numpy as np
+
     digest = hashlib.sha256(json.dumps(config, sort_keys=True).encode())
     for name in sorted(tensors):
-        tensor = tensors[name].contiguous()
-        digest.update(f"{name} {tensor.dtype} {list(tensor.shape)}\n".encode())
-        digest.update(tensor.numpy().tobytes())
+        tensor = np.ascontiguousarray(tensors[name])
+        digest.update(f"{name} torch.{tensor.dtype} {list(tensor.shape)}\n".encode())  # ids are older than numpy here
+        digest.update(tensor.data)
     return digest.hexdigest()[:16]
 
 
-def load_tensors(info: ModelInfo) -> dict[str, torch.Tensor]:
+def load_tensors(info: ModelInfo) -> dict[str, np.ndarray]:
     """All tensors of a weights file, checked against its id; ModelError if they differ."""
     from safetensors import SafetensorError
-    from safetensors.torch import load_file
+    from safetensors.numpy import load_file
 
     try:
         tensors = load_file(info.path)
@@ -152,21 +157,19 @@ def load_model(path: str | Path) -> JlcVbr:
     return build_model(info, load_tensors(info))
 
 
-def build_model(info: ModelInfo, tensors: dict[str, torch.Tensor]) -> JlcVbr:
+def build_model(info: ModelInfo, tensors: dict[str, np.ndarray]) -> JlcVbr:
     """Float model in evaluation mode from the tensors of a file; ModelError where shapes do not fit the config."""
     import torch
 
-    from jndcodec.entropy.scale_network import dequantised_parameters
     from jndcodec.entropy.tables import COUNT
+    from jndcodec.model.integer_twin import dequantised_parameters
     from jndcodec.model.vbr import JlcVbr, VbrConfig
 
     try:
         with torch.device("meta"):  # no memory and no random numbers before the shapes are known to fit
             model = JlcVbr(VbrConfig(**info.config))
         state = {
-            key.removeprefix(FLOAT_PREFIX): value.float().contiguous(memory_format=torch.channels_last)
-            if value.ndim == 4
-            else value
+            key.removeprefix(FLOAT_PREFIX): _parameter(value)
             for key, value in tensors.items()
             if key.startswith(FLOAT_PREFIX)
         }
@@ -178,12 +181,24 @@ def build_model(info: ModelInfo, tensors: dict[str, torch.Tensor]) -> JlcVbr:
     return model.eval()
 
 
-def read_scale_network(tensors: dict[str, torch.Tensor]):  # noqa: ANN201 - the type needs torch
+def _parameter(value: np.ndarray) -> torch.Tensor:
+    """float32; kernels channels last."""
+    import torch
+
+    parameter = torch.from_numpy(value).float()
+    return parameter.contiguous(memory_format=torch.channels_last) if value.ndim == 4 else parameter
+
+
+def read_scale_network(tensors: dict[str, np.ndarray]) -> ScaleNetwork:
     """The ScaleNetwork in a file; the proof of its bound is repeated on the numbers that were read."""
     from jndcodec.entropy.scale_network import IntegerConv, ScaleNetwork
 
-    form = tensors["scale_net.form"].tolist()  # (layers, 3): shift, upsample, relu
-    part = {key.removeprefix(SCALE_NET): value.double() for key, value in tensors.items() if key.startswith(SCALE_NET)}
+    form = tensors[f"{SCALE_NET}form"].tolist()  # (layers, 3): shift, upsample, relu
+    part = {
+        key.removeprefix(SCALE_NET): value.astype("float64")
+        for key, value in tensors.items()
+        if key.startswith(SCALE_NET)
+    }
     layers = [
         IntegerConv(part[f"{i}.weight"], part[f"{i}.bias"], shift, bool(upsample), bool(relu))
         for i, (shift, upsample, relu) in enumerate(form)

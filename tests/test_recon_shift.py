@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from safetensors.torch import load_file, save_file
+from safetensors.numpy import load_file, save_file
 
 from jndcodec import Codec
 from jndcodec.effort.dead_zone import dead_zones, quantiser

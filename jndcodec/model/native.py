@@ -42,7 +42,7 @@ class NativeModel(Transforms):
         self.name = info.name
         self.id = bytes.fromhex(info.id)
         self.scale_network = read_scale_network(tensors)
-        self.tables = Tables(*(tensors[f"tables.{part}"].numpy() for part in ("cdf", "size", "offset")))
+        self.tables = Tables(*(tensors[f"tables.{part}"] for part in ("cdf", "size", "offset")))
         self.dead_zone = torch.from_numpy(calibrated_dead_zones(info.calibration, self.tables)).to(self.device)
 
     # -- the two directions (jndcodec.model.interface)
@@ -89,7 +89,8 @@ class NativeModel(Transforms):
         without `keep`."""
         coded_z = torch.from_numpy(self.scale_network.indexes_z(t) > 0)[None, :, None, None]
         z_hat = torch.round(z).clamp(-SYMBOL_LIMIT, SYMBOL_LIMIT) * coded_z
-        index = self._indexes(z_hat, t, size)
+        z_out = z_hat[0].permute(1, 2, 0).to(torch.int16).numpy()
+        index = self._indexes(z_out, t, size)
         out = np.empty(index.shape, np.int16)
         index_t, out_t = _as_tensor(index), _as_tensor(out)
 
@@ -101,7 +102,6 @@ class NativeModel(Transforms):
             return self.float_model.reconstruction(symbols, here)
 
         y_hat = self._refine(z_hat, t, code, None if keep else y)
-        z_out = z_hat[0].permute(1, 2, 0).to(torch.int16).numpy()
         return Symbols(z_out, out, self.scale_network.indexes_z(t), index), y_hat
 
     @torch.inference_mode()
@@ -124,16 +124,15 @@ class NativeModel(Transforms):
         cz = self.float_model.config.cz
         index_z = self.scale_network.indexes_z(t)
         z = Symbols.unpack_z(z_stream, (rows // CELL, columns // CELL, cz), index_z, self.tables)
-        index = self._indexes(_as_tensor(z).float(), t, size)
+        index = self._indexes(z, t, size)
         return Symbols(z, Symbols.unpack_y(y_stream, index, self.tables), index_z, index)
 
-    @torch.inference_mode()
-    def _indexes(self, z_hat: Tensor, t: int, size: tuple[int, int]) -> np.ndarray:
+    def _indexes(self, z: np.ndarray, t: int, size: tuple[int, int]) -> np.ndarray:
         """Table index of every element of y, uint8 (h, w, m); 0 (not coded) where its 16x16 block is all padding."""
-        rows, columns = z_hat.shape[2] * CELL, z_hat.shape[3] * CELL
+        rows, columns = z.shape[0] * CELL, z.shape[1] * CELL
         index = np.empty((rows, columns, self.float_model.config.m), np.uint8)
         for span in self._strips(rows, columns, H_S_HALO):
-            part = self.scale_network.indexes_y(z_hat[:, :, span.outer], t)
+            part = self.scale_network.indexes_y(z[span.outer], t)
             index[span.scaled(CELL).target] = part[span.scaled(CELL).inner]
         index[math.ceil(size[0] / STRIDE_Y) :] = 0
         index[:, math.ceil(size[1] / STRIDE_Y) :] = 0

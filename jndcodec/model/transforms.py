@@ -29,7 +29,7 @@ H_A_HALO, H_S_HALO = 2, 1  # receptive fields of h_a and h_s beyond an element o
 class Transforms:
     """g_a, h_a and g_s of one weights file on one device."""
 
-    def __init__(self, info: ModelInfo, tensors: dict[str, Tensor], device: str, precision: str) -> None:
+    def __init__(self, info: ModelInfo, tensors: dict[str, np.ndarray], device: str, precision: str) -> None:
         self.device = choose_device(device)
         self.dtype = choose_dtype(precision, self.device)
         keep_freed_memory()
