@@ -54,6 +54,14 @@ def test_format_option_for_pipes_and_folders(file: Path, data: bytes, tmp_path: 
     assert open_picture(tmp_path / "o/photo.tif").format == "TIFF"
 
 
+def test_the_original_suffix_comes_back_if_asked(tmp_path: Path, data: bytes, tiny_weights: Path) -> None:
+    for name in ("a.webp.jlc", "b.jlc", "c.heic.jlc"):
+        (tmp_path / name).write_bytes(data)
+    result = run("decode", tmp_path, "-o", tmp_path / "o", "--format", "original", "--weights", tiny_weights)
+    assert result.exit_code == 8 and "c.heic.jlc: .heic: not a format" in result.stderr
+    assert [open_picture(tmp_path / "o" / name).format for name in tree(tmp_path / "o")] == ["WEBP", "PNG"]
+
+
 def test_unknown_formats_are_refused_before_any_work(file: Path, tmp_path: Path) -> None:
     with pytest.raises(jndcodec.JndcodecError, match="png"):
         run("decode", file, "-o", tmp_path / "a.xyz")
@@ -66,7 +74,7 @@ def test_metadata_and_orientation_survive(tmp_path: Path, photo, tiny_weights: P
     Image.fromarray(photo(40, 64)).save(tmp_path / "a.webp", exif=exif.tobytes(), icc_profile=ICC, xmp=XMP)
     assert run("encode", tmp_path / "a.webp", "--weights", tiny_weights).exit_code == 0
     for name in ("b.png", "b.jpg", "b.webp", "b.tif"):
-        assert run("decode", tmp_path / "a.jlc", "-o", tmp_path / name, "--weights", tiny_weights).exit_code == 0
+        assert run("decode", tmp_path / "a.webp.jlc", "-o", tmp_path / name, "--weights", tiny_weights).exit_code == 0
         image = open_picture(tmp_path / name)
         assert image.size == (40, 64) and image.getexif().get(0x0112, 1) == 1 and image.getexif()[0x010F] == "Acme"
         assert image.info["icc_profile"] == ICC and image.info["xmp"] == XMP
@@ -75,8 +83,8 @@ def test_metadata_and_orientation_survive(tmp_path: Path, photo, tiny_weights: P
 def test_transparency_is_never_lost_in_silence(tmp_path: Path, photo, tiny_weights: Path) -> None:
     source = write_png(tmp_path / "a.png", np.dstack([photo(32, 32), photo(32, 32)[..., :1]]))
     assert run("encode", source, "--weights", tiny_weights).exit_code == 0
-    result = run("decode", tmp_path / "a.jlc", "-o", tmp_path / "b.jpg", "--weights", tiny_weights)
-    assert result.exit_code == 8 and "transparency" in result.stderr and tree(tmp_path) == ["a.jlc", "a.png"]
+    result = run("decode", tmp_path / "a.png.jlc", "-o", tmp_path / "b.jpg", "--weights", tiny_weights)
+    assert result.exit_code == 8 and "transparency" in result.stderr and tree(tmp_path) == ["a.png", "a.png.jlc"]
 
 
 def test_a_folder_with_a_bad_file(data: bytes, tmp_path: Path, tiny_weights: Path) -> None:

@@ -24,7 +24,7 @@ def picture(tmp_path: Path, photo) -> Path:
 
 def test_a_file_goes_beside_its_picture_with_one_line(picture: Path, tiny_weights: Path) -> None:
     result = run("encode", picture, "--weights", tiny_weights)
-    output = picture.with_suffix(".jlc")
+    output = Path(f"{picture}.jlc")
     assert (result.exit_code, result.stdout) == (0, "")
     line = result.stderr.strip()
     size = output.stat().st_size
@@ -49,13 +49,13 @@ def test_size_and_bpp_are_never_exceeded(
     picture: Path, tiny_weights: Path, option: str, value: object, limit: int
 ) -> None:
     assert run("encode", picture, option, value, "--weights", tiny_weights).exit_code == 0
-    assert 0.8 * limit < picture.with_suffix(".jlc").stat().st_size <= limit
+    assert 0.8 * limit < Path(f"{picture}.jlc").stat().st_size <= limit
 
 
 def test_jnd_sets_the_knob_or_says_what_is_reached(tmp_path: Path, tiny_weights: Path) -> None:
     picture = write_png(tmp_path / "ramps.png", ramps(72, 100))
     assert run("encode", picture, "--jnd", 6, "--weights", tiny_weights).exit_code == 0
-    assert parse((tmp_path / "ramps.jlc").read_bytes()).t < 65535
+    assert parse((tmp_path / "ramps.png.jlc").read_bytes()).t < 65535
     result = run("encode", picture, "--jnd", 0.01, "-f", "--weights", tiny_weights)
     assert result.exit_code == 9 and "higher --jnd" in result.stderr
 
@@ -138,18 +138,18 @@ def folder(tmp_path: Path, photo) -> Path:
 def test_a_folders_tree_is_recreated(folder: Path, tmp_path: Path, tiny_weights: Path) -> None:
     result = run("encode", folder, "-o", tmp_path / "out", "--weights", tiny_weights)
     assert result.exit_code == 0 and result.stdout == ""
-    assert tree(tmp_path / "out") == ["a.jlc", "b.jpg.jlc", "b.png.jlc", "deep/er/c.jlc"]
+    assert tree(tmp_path / "out") == ["a.png.jlc", "b.jpg.jlc", "b.png.jlc", "deep/er/c.PNG.jlc"]
     assert len(result.stderr.splitlines()) == 4
 
 
 def test_several_inputs_keep_their_names(folder: Path, picture: Path, tmp_path: Path, tiny_weights: Path) -> None:
     assert run("encode", folder / "deep", picture, "-o", tmp_path / "out", "--weights", tiny_weights).exit_code == 0
-    assert tree(tmp_path / "out") == ["deep/er/c.jlc", "photo.jlc"]
+    assert tree(tmp_path / "out") == ["deep/er/c.PNG.jlc", "photo.png.jlc"]
 
 
 def test_without_output_files_go_beside_the_pictures(folder: Path, tiny_weights: Path) -> None:
     assert run("encode", folder / "deep", "--weights", tiny_weights).exit_code == 0
-    assert tree(folder / "deep") == ["er/c.PNG", "er/c.jlc"]
+    assert tree(folder / "deep") == ["er/c.PNG", "er/c.PNG.jlc"]
 
 
 def test_a_bad_file_is_reported_and_the_others_go_on(folder: Path, tmp_path: Path, tiny_weights: Path) -> None:
@@ -157,7 +157,7 @@ def test_a_bad_file_is_reported_and_the_others_go_on(folder: Path, tmp_path: Pat
     (folder / "b.jpg").write_bytes(b"")
     result = run("encode", folder, "-o", tmp_path / "out", "--json", "--weights", tiny_weights)
     assert result.exit_code == 3
-    assert tree(tmp_path / "out") == ["b.png.jlc", "deep/er/c.jlc"]
+    assert tree(tmp_path / "out") == ["b.png.jlc", "deep/er/c.PNG.jlc"]
     rows = [json.loads(line) for line in result.stdout.splitlines()]
     assert [row.get("exit_code") for row in rows] == [3, 3, None, None]
     assert rows[0]["input"] == str(folder / "a.png") and len(result.stderr.splitlines()) == 2
@@ -178,7 +178,7 @@ def test_two_processes_give_the_same_files(folder: Path, tmp_path: Path, tiny_we
     lines = result.stderr.splitlines()
     assert [line.startswith("jndcodec: ") for line in lines] == [True, False, True, False]
     assert (tmp_path / "out/b.png.jlc").read_bytes() == b"mine"
-    for name, source in (("b.jpg.jlc", "b.jpg"), ("deep/er/c.jlc", "deep/er/c.PNG")):
+    for name, source in (("b.jpg.jlc", "b.jpg"), ("deep/er/c.PNG.jlc", "deep/er/c.PNG")):
         assert (tmp_path / "out" / name).read_bytes() == jndcodec.encode(folder / source, weights=tiny_weights)
 
 
@@ -207,7 +207,7 @@ def test_mode_and_alpha_come_back(tmp_path: Path, tiny_weights: Path, mode: str,
         image.putalpha(Image.fromarray(alpha))
     image.save(tmp_path / "a.png")
     assert run("encode", tmp_path / "a.png", "-q", 100, "--weights", tiny_weights).exit_code == 0
-    assert run("decode", tmp_path / "a.jlc", "-o", tmp_path / "b.png", "--weights", tiny_weights).exit_code == 0
+    assert run("decode", tmp_path / "a.png.jlc", "-o", tmp_path / "b.png", "--weights", tiny_weights).exit_code == 0
     back = open_picture(tmp_path / "b.png")
     assert (back.mode, back.size) == (mode, (w, h))
     if "A" in mode:

@@ -12,14 +12,19 @@ from typing import Any
 import click
 
 from jndcodec.cli.options import device_options, files_options, inputs_and_output, threads_per_job, weights_option
-from jndcodec.cli.paths import JLC_SUFFIXES, PIPE, plan, read_jlc
+from jndcodec.cli.paths import JLC_SUFFIXES, PIPE, decoded_name, plan, read_jlc
 from jndcodec.cli.report import Done, kilobytes
+
+ORIGINAL = "original"  # --format: the suffix that the picture had before it was encoded
 
 
 @click.command(short_help="Decode .jlc files to pictures.")
 @inputs_and_output
 @click.option(
-    "--format", "suffix", metavar="SUFFIX", help="png, webp, tif, ... where -o does not say it.  [default: png]"
+    "--format",
+    "suffix",
+    metavar="SUFFIX",
+    help="png, webp, tif, ... where -o does not say it; original: that of before, as in a.jpg.jlc.  [default: png]",
 )
 @weights_option
 @device_options
@@ -41,18 +46,21 @@ def decode(
     a PNG, or whatever the suffix of -o says and Pillow writes; its ICC profile, EXIF and XMP go with it where that
     format holds them. The model is found by its id in the file; --weights gives one that is not installed.
 
-    Folders, equal names and bad files are treated as by `jndcodec encode`.
+    a.jpg.jlc becomes a.jpg.png, or a.jpg with --format original. Folders and bad files are treated as by `jndcodec
+    encode`.
     """
     from jndcodec.cli import batch
     from jndcodec.saving import format_for
 
-    ending = "." + (suffix or "png").lstrip(".")
-    tasks = plan(inputs, output, JLC_SUFFIXES, ending)
+    ending = None if suffix == ORIGINAL else "." + (suffix or "png").lstrip(".")
+    tasks = plan(inputs, output, JLC_SUFFIXES, lambda name: decoded_name(name, ending))
     if len(tasks) == 1 and suffix is None and tasks[0].target != PIPE and Path(tasks[0].target).suffix:
         ending = Path(tasks[0].target).suffix
+    if ending:
+        format_for(ending)  # before any work
     work = functools.partial(
         _decode,
-        file_format=format_for(ending),
+        ending=ending,
         limit=limit,
         options={**options, "threads": threads_per_job(threads, jobs)},
     )
@@ -63,15 +71,16 @@ def _decode(
     source: str,
     *,
     progress: Callable[[float], None] = lambda share: None,
-    file_format: str,
+    ending: str | None,
     limit: dict[str, int],
     options: dict[str, Any],
 ) -> Done:
-    """Decode one file. Runs in worker processes too."""
+    """Decode one file. Runs in worker processes too. ending: of the output, None for the original's."""
     from jndcodec.codec import decode as decode_bytes
-    from jndcodec.saving import write_image
+    from jndcodec.saving import format_for, write_image
 
     start = time.monotonic()
+    file_format = format_for(ending or Path(decoded_name(source, None)).suffix)
     data = read_jlc(source)
     image = decode_bytes(data, progress=progress, **limit, **options)
     stream = BytesIO()

@@ -19,7 +19,7 @@ from jndcodec.cli.options import (
     threads_per_job,
     weights_option,
 )
-from jndcodec.cli.paths import PICTURE_SUFFIXES, PIPE, plan
+from jndcodec.cli.paths import PICTURE_SUFFIXES, PIPE, encoded_name, plan
 from jndcodec.cli.report import Done, kilobytes
 from jndcodec.errors import DependencyError, ModelError
 from jndcodec.jnd import UNCERTAINTY
@@ -70,9 +70,8 @@ def encode(
     INPUT is a picture, a folder (with all pictures in it, at any depth), or - for standard input. Without a target
     (--jnd, --quality, --bpp or --size) the file is at the model's one-JND quality: it looks the same.
 
-    A folder's tree is recreated under -o; several inputs keep their folders' names there. Where a.png and a.jpg would
-    both become a.jlc, they become a.png.jlc and a.jpg.jlc. A bad file is reported and the others go on; the exit code
-    is then that of the first error.
+    a.png becomes a.png.jlc. A folder's tree is recreated under -o; several inputs keep their folders' names there. A bad
+    file is reported and the others go on; the exit code is then that of the first error.
     """
     from jndcodec.cli import batch
 
@@ -87,7 +86,7 @@ def encode(
         options=options,
         limit=limit,
     )
-    tasks = plan(inputs, output, PICTURE_SUFFIXES, ".jlc")
+    tasks = plan(inputs, output, PICTURE_SUFFIXES, encoded_name)
     fatal = (ModelError, DependencyError)
     batch.run(tasks, work, _describe, force=force, as_json=as_json, processes=jobs, fatal=fatal)
 

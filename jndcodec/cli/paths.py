@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,14 +33,31 @@ class Task:
     error: JndcodecError | None = None
 
 
-def plan(inputs: Sequence[str], output: str | None, suffixes: frozenset[str], new_suffix: str) -> list[Task]:
+Rename = Callable[[str], str]  # an input's name, without folders, to its output's
+
+
+def encoded_name(name: str) -> str:
+    """a.png -> a.png.jlc: from this name alone, so that no rerun beside other files calls it otherwise."""
+    return name + ".jlc"
+
+
+def decoded_name(name: str, suffix: str | None) -> str:
+    """a.png.jlc -> a.png.tif for the suffix ".tif", or a.png for none: with the suffix from before it was encoded.
+
+    A name without such a suffix gets ".png".
+    """
+    stem = name[: -len(".jlc")] if Path(name).suffix.lower() in JLC_SUFFIXES else name
+    if suffix is None and Path(stem).suffix.lower() in PICTURE_SUFFIXES:
+        return stem
+    return stem + (suffix or ".png")
+
+
+def plan(inputs: Sequence[str], output: str | None, suffixes: frozenset[str], rename: Rename) -> list[Task]:
     """The tasks for a command line, in its order and sorted within a folder.
 
-    One file: to `output`, or beside it with `new_suffix`. Folders: every file in them with one of `suffixes` (hidden
+    One file: to `output`, or beside it as `rename` says. Folders: every file in them with one of `suffixes` (hidden
     ones are passed over), beside it or under the folder `output`, the tree recreated; with more than one input each
-    folder keeps its own name there. Inputs that would get the same name (a.png, a.jpg) keep their old suffix in it
-    (a.png.jlc, a.jpg.jlc).
-    Raises click.UsageError for command lines that make no sense.
+    folder keeps its own name there. Raises click.UsageError for command lines that make no sense.
     """
     many = len(inputs) > 1 or Path(inputs[0]).is_dir()
     if PIPE in inputs and many:
@@ -49,18 +65,15 @@ def plan(inputs: Sequence[str], output: str | None, suffixes: frozenset[str], ne
     if many and output is not None and (output == PIPE or (os.path.exists(output) and not os.path.isdir(output))):
         raise click.UsageError("For a folder or several inputs, -o must name a folder.")
     if not many:
-        return [_one(inputs[0], output, suffixes, new_suffix)]
-    found = list(dict.fromkeys(entry for name in inputs for entry in _walk(name, output, len(inputs) > 1, suffixes)))
-    names = Counter(folder / _renamed(source, suffixes, new_suffix) for source, folder, error in found if not error)
+        return [_one(inputs[0], output, rename)]
+    found = dict.fromkeys(entry for name in inputs for entry in _walk(name, output, len(inputs) > 1, suffixes))
     tasks: list[Task] = []
     taken: dict[Path, Path] = {}
     for source, folder, error in found:
-        target = folder / _renamed(source, suffixes, new_suffix)
-        if names[target] > 1:
-            target = folder / (source.name + new_suffix)
+        target = folder / rename(source.name)
         first = taken.setdefault(target, source)
         if not error and first != source:
-            error = OutputError(f"{source}: {target} is already the output of {first}; encode them one by one")
+            error = OutputError(f"{source}: {target} is already the output of {first}; do them one by one")
         tasks.append(Task(str(source), str(target), error))
     return tasks
 
@@ -82,19 +95,15 @@ def read_jlc(source: str) -> bytes:
         raise InputError(f"{source}: cannot be read ({error.strerror})") from error
 
 
-def _one(source: str, output: str | None, suffixes: frozenset[str], new_suffix: str) -> Task:
+def _one(source: str, output: str | None, rename: Rename) -> Task:
     if source == PIPE:
         return Task(source, output or PIPE)
-    name = _renamed(Path(source), suffixes, new_suffix)
+    name = rename(Path(source).name)
     if output is None:
         return Task(source, str(Path(source).with_name(name)))
     if output != PIPE and (os.path.isdir(output) or output.endswith(("/", os.sep))):
         return Task(source, str(Path(output) / name))
     return Task(source, output)
-
-
-def _renamed(source: Path, suffixes: frozenset[str], new_suffix: str) -> str:
-    return (source.stem if source.suffix.lower() in suffixes else source.name) + new_suffix
 
 
 def _walk(
