@@ -72,7 +72,7 @@ def test_exit_codes_and_single_lines(tmp_path: Path, photo, data: bytes, tiny_we
         (("encode", "cut.png"), 3),
         (("encode", "good.jlc"), 3),
         (("encode", "good.png", "-o", "new.jlc", "--max-pixels", "1599"), 10),
-        (("encode", "good.png", "-o", tmp_path / "good.jlc"), 8),  # it is there
+        (("encode", "good.png", "-o", str(tmp_path / "good.jlc")), 8),  # it is there
         (("encode", "good.png", "-o", "new.jlc", "--size", "9"), 9),
         (("decode", "none.jlc"), 3),
         (("decode", "empty"), 3),

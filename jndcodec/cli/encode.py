@@ -32,7 +32,11 @@ POSITIVE = click.FloatRange(0, min_open=True)
 
 @click.command(short_help="Encode pictures to .jlc files.", epilog=UNCERTAINTY)
 @inputs_and_output
-@click.option("--jnd", type=POSITIVE, help="Distance from the original in JND units: 1 is just noticeable.")
+@click.option(
+    "--jnd",
+    type=POSITIVE,
+    help="Distance from the original in JND, measured on this picture; 1: half of the people see a difference.",
+)
 @click.option("-q", "--quality", type=click.FloatRange(0, 100), help="The model's rate knob: 0 smallest, 100 best.")
 @click.option("--bpp", type=POSITIVE, help="At most this many bits per pixel.")
 @click.option("--size", type=Count("bytes"), help="At most this many bytes, such as 50000, 120k or 1.5M.")
@@ -68,10 +72,11 @@ def encode(
     """Encode pictures to .jlc files.
 
     INPUT is a picture, a folder (with all pictures in it, at any depth), or - for standard input. Without a target
-    (--jnd, --quality, --bpp or --size) the file is at the model's one-JND quality: it looks the same.
+    (--jnd, --quality, --bpp or --size) the model's one-JND quality is used: half of the people see a difference at
+    1 JND, looking closely at both pictures.
 
-    a.png becomes a.png.jlc. A folder's tree is recreated under -o; several inputs keep their folders' names there. A bad
-    file is reported and the others go on; the exit code is then that of the first error.
+    a.png becomes a.png.jlc. A folder's tree is recreated under -o; several inputs keep their folders' names there. A
+    bad file is reported and the others go on; the exit code is then that of the first error.
     """
     from jndcodec.cli import batch
 
