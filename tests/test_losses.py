@@ -13,7 +13,7 @@ from jndcodec.errors import InputError
 from jndcodec.train import losses
 from jndcodec.train.distributed import Team
 from jndcodec.train.objective import Objective
-from jndcodec.train.rates import LAMBDA, RateTrade, fixed_rate, variable_rate
+from jndcodec.train.rates import LAMBDA, MSE_AT_TOP, RateTrade, fixed_rate, variable_rate
 
 
 @pytest.fixture
@@ -39,12 +39,14 @@ def test_tone_sees_block_means_alone(pictures: tuple[Tensor, Tensor, Tensor]) ->
     )
 
 
-def test_tone_does_not_fade() -> None:
-    trade = variable_rate({"ssimulacra2": 1.0, "mse": 0.1, "tone": 1.0}, "")
+def test_only_squared_error_fades_beside_another_metric() -> None:
+    trade = variable_rate({"ssimulacra2": 0.5, "cvvdp": 0.35, "ms-ssim": 0.1, "mse": 0.05, "tone": 1.0}, "")
     ends = torch.tensor([0.0, 1.0])
-    ratio = trade.lmbda(ends, "tone") / trade.lmbda(ends)
-    torch.testing.assert_close(trade.share("tone", ends), ratio)
-    torch.testing.assert_close(trade.share("mse", ends), 0.1 * ratio * torch.tensor([1.0, 0.0]))
+    for metric in ("cvvdp", "ms-ssim", "tone"):
+        ratio = trade.lmbda(ends, metric) / trade.lmbda(ends)
+        torch.testing.assert_close(trade.share(metric, ends), trade.shares[metric] * ratio)
+    ratio = trade.lmbda(ends, "mse") / trade.lmbda(ends)
+    torch.testing.assert_close(trade.share("mse", ends), 0.05 * ratio * torch.tensor([1.0, MSE_AT_TOP]))
 
 
 def objective(loss: str, variant: str, metric: str = "mse", **options: object) -> Objective:
@@ -88,7 +90,7 @@ def test_pwl_balanced_mixes_both_targets(pictures: tuple[Tensor, ...]) -> None:
     torch.testing.assert_close(parts.loss, expected.mean())
 
 
-@pytest.mark.parametrize("metric", ["mse", "ms-ssim", "ssimulacra2"])
+@pytest.mark.parametrize("metric", ["mse", "ms-ssim", "ssimulacra2", "cvvdp"])
 def test_iwl_paper_has_the_gradient_of_rd(pictures: tuple[Tensor, ...], metric: str) -> None:
     x, x_jnd, x_hat = pictures
     iwl = objective("iwl", "paper", metric)(x, x_jnd, torch.zeros(2), x_hat, RATE * 64 * 64).loss
@@ -185,5 +187,5 @@ def test_mix_of_metrics_in_units_of_the_first(pictures: tuple[Tensor, ...]) -> N
     mixed = Objective(trade, "rd", "balanced", None)
     t = torch.tensor([0.0, 1.0])
     raw, square = losses.distortion("ssimulacra2")(x_hat, x), mse(x_hat, x)
-    expected = trade.lmbda(t) * raw + 0.1 * trade.lmbda(t, "mse") * square * (1 - t)
+    expected = trade.lmbda(t) * raw + 0.1 * trade.lmbda(t, "mse") * square * torch.tensor([1.0, MSE_AT_TOP])
     torch.testing.assert_close(trade.lmbda(t) * mixed.distance(x_hat, x, t), expected)

@@ -85,7 +85,7 @@ def test_checkpoints_hold_plain_values_only(finished: Trainer) -> None:
 
 
 @pytest.mark.parametrize(
-    "changes", [{"optimizer": "muon"}, {"optimizer": "adam"}, {"loss": "iwl", "metric": "ssimulacra2:1,mse:0.1"}]
+    "changes", [{"optimizer": "muon"}, {"optimizer": "adam"}, {"loss": "iwl", "metric": "cvvdp:1,mse:0.1"}]
 )
 def test_resuming_equals_never_stopping(data: Path, tmp_path: Path, changes: dict) -> None:
     whole = train(data, tmp_path / "whole", steps=6, **changes)
@@ -172,7 +172,7 @@ def test_init_from_weights_and_from_a_checkpoint(
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs CUDA")
-@pytest.mark.parametrize("metric", ["mse", "ssimulacra2:1,mse:0.1"])
+@pytest.mark.parametrize("metric", ["mse", "cvvdp:1,mse:0.1"])
 def test_cuda_steps_in_a_graph(data: Path, tmp_path: Path, metric: str) -> None:
     """The captured step trains as the eager one does, and a bad batch is left out in it too."""
     runs = []

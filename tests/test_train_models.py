@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from train_tools import features, parameters, settings, write_data
 
 from jndcodec.errors import InputError, ModelError
@@ -15,7 +16,7 @@ from jndcodec.train.finish import export_run
 from jndcodec.train.loop import Trainer
 from jndcodec.train.recipes import RECIPES
 
-METRICS = ("mse", "ms-ssim", "ssimulacra2", "ssimulacra2:1,mse:0.1")
+METRICS = ("mse", "ms-ssim", "cvvdp", "cvvdp:0.8,ms-ssim:0.1,mse:0.1")
 LOSSES = ("rd", "pwl", "iwl", "fwl")
 
 
@@ -45,6 +46,15 @@ def one_step(trainer: Trainer) -> dict[str, float]:
 @pytest.mark.parametrize("loss", LOSSES)
 def test_native(data: Path, tmp_path: Path, loss: str, metric: str, variant: str) -> None:
     one_step(Trainer(settings(data, loss=loss, metric=metric, variant=variant, batch_size=2), tmp_path))
+
+
+def test_ssimulacra2_mixed_on_patches_that_it_can_measure(tmp_path: Path, photo: Callable[..., np.ndarray]) -> None:
+    for seed in range(2):
+        Image.fromarray(photo(256, 256, seed)).save(tmp_path / f"{seed}.png")
+    mix = {"metric": "ssimulacra2:0.5,cvvdp:0.35,ms-ssim:0.1,mse:0.05", "batch_size": 1}
+    one_step(Trainer(settings(tmp_path, patch_size=256, **mix), tmp_path / "run"))
+    with pytest.raises(InputError, match="patches of 192 pixels: train on 256"):
+        settings(tmp_path, stages="1x256,1x192@0.5", **mix)
 
 
 @pytest.mark.parametrize("metric", METRICS)

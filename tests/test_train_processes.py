@@ -118,7 +118,7 @@ def test_a_run_is_neither_overwritten_nor_changed(data: Path, tmp_path: Path) ->
     assert (tmp_path / "run" / "again.safetensors").exists()
 
 
-@pytest.mark.parametrize("choice", [("ssimulacra2:1,mse:0.1", "rd", "muon"), ("mse", "iwl", "adam")])
+@pytest.mark.parametrize("choice", [("cvvdp:1,mse:0.1", "rd", "muon"), ("mse", "iwl", "adam")])
 def test_two_processes_equal_one_with_the_doubled_batch(
     data: Path, tmp_path: Path, choice: tuple[str, str, str]
 ) -> None:
@@ -162,7 +162,7 @@ def test_a_bare_machine_trains_and_exports(data: Path, tmp_path: Path) -> None:
     """torch, numpy, Pillow, safetensors, click and rich only; what else is installed here is hidden."""
     script = tmp_path / "bare.py"
     script.write_text(BARE)
-    arguments = (str(data), "--steps", "2", "--out", str(tmp_path / "run"), "--metric", "ssimulacra2", *SMALL)
+    arguments = (str(data), "--steps", "2", "--out", str(tmp_path / "run"), "--metric", "cvvdp", *SMALL)
     done = run_command("train", *arguments, program=[sys.executable, str(script)])
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "run" / "model.safetensors").exists()

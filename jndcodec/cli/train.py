@@ -25,7 +25,10 @@ CHANGEABLE = ("roots", "steps", "minutes", "device", "threads", "validate_minute
 @click.option("--loss", type=click.Choice(LOSSES), default="rd", show_default=True, help="rd needs no JND1 pictures.")
 @click.option("--variant", type=click.Choice(VARIANTS), default="balanced", show_default=True, help="Of the loss.")
 @click.option(
-    "--metric", default="mse", show_default=True, help="mse, ms-ssim, ssimulacra2, or a mix such as mse:1,ms-ssim:1."
+    "--metric",
+    default="mse",
+    show_default=True,
+    help="mse, ms-ssim, ssimulacra2, cvvdp, or a mix: mse:1,ms-ssim:1.",
 )
 @click.option("--weight", type=float, help="Share of the first term of pwl, iwl and fwl.")
 @click.option(

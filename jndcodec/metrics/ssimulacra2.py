@@ -19,6 +19,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from jndcodec.metrics.blur import blur
+from jndcodec.metrics.light import linear_light
 
 SCALES = 6
 SMALLEST = 8  # pixels: scales with a shorter side are left out, smaller pictures are widened by their edge
@@ -78,11 +79,6 @@ def _constants(device: torch.device) -> tuple[Tensor, Tensor]:
         return torch.tensor(OPSIN, device=device), torch.tensor(WEIGHTS, device=device).flatten()
 
 
-def _linear(x: Tensor) -> Tensor:
-    """sRGB to linear light; the inner clamp keeps the gradient of the branch not taken finite."""
-    return torch.where(x <= 0.04045, x / 12.92, ((x.clamp_min(0.04045) + 0.055) / 1.055) ** 2.4)
-
-
 def _xyb(light: Tensor) -> Tensor:
     """Linear RGB to XYB, scaled and shifted to be positive; (N, 3, H, W)."""
     matrix, _ = _constants(light.device)
@@ -130,7 +126,7 @@ def raw(ref: Tensor, dist: Tensor) -> Tensor:
         if short > 0:
             pad = (0, max(0, SMALLEST - ref.shape[-1]), 0, max(0, SMALLEST - ref.shape[-2]))
             ref, dist = F.pad(ref, pad, mode="replicate"), F.pad(dist, pad, mode="replicate")
-        a, b = _linear(ref), _linear(dist)
+        a, b = linear_light(ref), linear_light(dist)
         scales = []
         for scale in range(SCALES):
             if scale:

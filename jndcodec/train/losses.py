@@ -39,6 +39,10 @@ def distortion(metric: str) -> Callable[[Tensor, Tensor], Tensor]:
         from jndcodec.metrics.pixel import ms_ssim
 
         return lambda x_hat, x: 1 - ms_ssim(x, x_hat)
+    if metric == "cvvdp":
+        from jndcodec.metrics import cvvdp
+
+        return lambda x_hat, x: cvvdp.raw(x, x_hat.clamp(0, 1))
     from jndcodec.metrics.ssimulacra2 import raw
 
     return lambda x_hat, x: raw(x, x_hat.clamp(0, 1))

@@ -11,8 +11,15 @@ from torch import Tensor
 
 from jndcodec.errors import InputError
 
-# λ at t = 0 and t = 1, log-spaced between. Units: 255² MSE, 1 - MS-SSIM, raw SSIMULACRA2 sum.
-LAMBDA = {"mse": (0.001, 0.35), "tone": (0.001, 0.35), "ms-ssim": (1.2, 420.0), "ssimulacra2": (0.008, 4.0)}
+# λ at t = 0 and t = 1, log-spaced between. Units: 255² MSE, 1 - MS-SSIM, raw SSIMULACRA2 sum, ColorVideoVDP's Q.
+LAMBDA = {
+    "mse": (0.001, 0.35),
+    "tone": (0.001, 0.35),
+    "ms-ssim": (1.2, 420.0),
+    "ssimulacra2": (0.008, 4.0),
+    "cvvdp": (0.0023, 3.0),
+}
+MSE_AT_TOP = 0.25  # of its share that squared error keeps at t = 1 beside a perceptual metric
 # What CompressAI's zoo was trained with, qualities 1 to 8.
 ZOO_LAMBDA = {
     "mse": (0.0018, 0.0035, 0.0067, 0.0130, 0.0250, 0.0483, 0.0932, 0.1800),
@@ -43,12 +50,12 @@ class RateTrade:
     def share(self, metric: str, t: Tensor) -> Tensor:
         """Weight of a metric's distortion beside the main one's, in the main one's units.
 
-        Companions fade out towards t = 1: near the visually lossless end they would outweigh the metric that they help.
-        But tone does not: it sees what the other metric does not, at all rates.
+        Squared error beside another metric fades to a quarter towards t = 1: near the visually lossless end it would
+        outweigh what it helps. Perceptual metrics keep their shares at all rates, and so does tone.
         """
         if metric == self.main:
             return t.new_full(t.shape, self.shares[metric])
-        fade = 1.0 if metric == "tone" else 1 - t
+        fade = 1 - (1 - MSE_AT_TOP) * t if metric == "mse" else 1.0
         return self.shares[metric] * fade * self.lmbda(t, metric) / self.lmbda(t)
 
     def level(self, t: Tensor) -> Tensor:

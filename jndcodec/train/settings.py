@@ -8,11 +8,12 @@ from typing import Any, NamedTuple
 from jndcodec.errors import DataError, InputError
 
 LOSSES = ("rd", "pwl", "iwl", "fwl")
-METRICS = ("mse", "ms-ssim", "ssimulacra2")
+METRICS = ("mse", "ms-ssim", "ssimulacra2", "cvvdp")
 COMPANIONS = (*METRICS, "tone")  # what may stand beside the first metric of a mix
 VARIANTS = ("balanced", "paper")
 FEATURES = ("vgg16", "alexnet", "efficientnet-lite0")
 NATIVE = "jlc-vbr"
+SSIMULACRA2_PATCH = 256  # pixels: its sixth scale drops out of smaller pictures, and it measures something else
 
 
 class Stage(NamedTuple):
@@ -123,10 +124,15 @@ def parse_stages(settings: Settings) -> list[Stage]:
 
 def check(settings: Settings) -> None:
     """Refuse what cannot work before anything is loaded."""
-    parse_metrics(settings.metric)
+    metrics = parse_metrics(settings.metric)
     for stage in parse_stages(settings):
         if stage.patch % 64 or stage.patch < 64 or stage.batch < 1:
             raise InputError(f"patches of {stage.patch} pixels cannot be coded; take a multiple of 64")
+        if "ssimulacra2" in metrics and stage.patch < SSIMULACRA2_PATCH:
+            raise InputError(
+                f"SSIMULACRA2 is another measure on patches of {stage.patch} pixels: train on {SSIMULACRA2_PATCH} or "
+                "more, or by another --metric"
+            )
     if not settings.roots:
         raise DataError("no training data given: name a folder made by `jndcodec prepare`, or one of photos")
     if settings.steps is None and settings.minutes is None:

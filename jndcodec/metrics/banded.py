@@ -1,0 +1,78 @@
+"""Banded linear maps along the rows and columns of planes: blurs and pyramids, as products with small matrices.
+
+A map of one axis is a (out, in) matrix whose rows have few entries, borders included. It is cut into blocks of rows,
+and each block multiplies only the columns that it needs. The gradient is the same with the transposed matrices: no
+scatter, nothing kept.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+from torch import Tensor
+from torch.autograd.function import FunctionCtx, once_differentiable
+
+BLOCK = 64
+
+
+@dataclass(frozen=True, eq=False)
+class Axis:
+    """One banded matrix (out, in), ready for use. Make it outside of inference mode and keep it."""
+
+    matrix: Tensor
+
+    @cached_property
+    def transposed(self) -> Axis:
+        return Axis(self.matrix.T.contiguous())
+
+    @cached_property
+    def blocks(self) -> tuple[Tensor, Tensor] | None:
+        """Columns (blocks, width) and matrices (blocks, BLOCK, width); None where the whole matrix is hardly larger."""
+        out, size = self.matrix.shape
+        count = -(-out // BLOCK)
+        rows = torch.cat([self.matrix, self.matrix.new_zeros(count * BLOCK - out, size)]).cpu().view(count, BLOCK, size)
+        used = [block.any(0).nonzero().flatten() for block in rows]
+        width = max(int(u[-1] - u[0]) + 1 for u in used)
+        if count == 1 or 3 * width > 2 * size:
+            return None
+        starts = [min(int(u[0]), size - width) for u in used]
+        columns = torch.tensor([list(range(start, start + width)) for start in starts])
+        matrices = torch.stack([block[:, start : start + width] for block, start in zip(rows, starts, strict=True)])
+        return columns.to(self.matrix.device), matrices.to(self.matrix.device)
+
+    def down(self, x: Tensor) -> Tensor:
+        """Along the rows' axis: (..., in, w) -> (..., out, w)."""
+        if self.blocks is None:
+            return self.matrix @ x
+        columns, matrices = self.blocks
+        parts = x.index_select(-2, columns.flatten()).unflatten(-2, columns.shape)
+        return (matrices @ parts).flatten(-3, -2)[..., : len(self.matrix), :]
+
+    def across(self, x: Tensor) -> Tensor:
+        """Along the last axis: (..., in) -> (..., out)."""
+        if self.blocks is None:
+            return x @ self.matrix.T
+        columns, matrices = self.blocks
+        parts = x.index_select(-1, columns.flatten()).view(-1, *columns.shape).transpose(0, 1)
+        out = torch.bmm(parts, matrices.transpose(1, 2)).transpose(0, 1)
+        return out.reshape(*x.shape[:-1], -1)[..., : len(self.matrix)]
+
+
+class _Separable(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: FunctionCtx, x: Tensor, rows: Axis, columns: Axis) -> Tensor:
+        ctx.axes = rows, columns  # type: ignore[attr-defined]
+        return columns.across(rows.down(x))
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: FunctionCtx, grad: Tensor) -> tuple[Tensor, None, None]:
+        rows, columns = ctx.axes  # type: ignore[attr-defined]
+        return rows.transposed.down(columns.transposed.across(grad)), None, None
+
+
+def separable(x: Tensor, rows: Axis, columns: Axis) -> Tensor:
+    """(..., h, w) -> (..., h', w'): `rows` (h', h) and `columns` (w', w) applied to every plane."""
+    return _Separable.apply(x, rows, columns)
