@@ -17,6 +17,7 @@ from jndcodec.effort import SINGLE_PASS, level_of
 from jndcodec.entropy.scale_network import T_MAX
 from jndcodec.errors import TargetError
 from jndcodec.jnd import jnd_from_ssimulacra2, ssimulacra2_from_jnd
+from jndcodec.metrics.arrays import Reference
 from jndcodec.model.interface import Compressed, Model, Progress
 from jndcodec.search import Expected, search
 from jndcodec.weights import ModelInfo
@@ -117,20 +118,15 @@ class Trials:
 
 def knob_for_jnd(trials: Trials, jnd: float, info: ModelInfo) -> int:
     """Knob whose decoded picture is `jnd` JND away, as estimated by SSIMULACRA2 (jndcodec.jnd, learned codecs)."""
-    import torch
-
-    from jndcodec.metrics.ssimulacra2 import score
-
     part = sample(trials.rgb)
-    reference = _tensor(part)
+    reference = Reference(part)
     goal = ssimulacra2_from_jnd(jnd, learned=True)
     expected = Expected.ssimulacra2(info).minus(goal)
     best_score = -math.inf
 
     def margin(coded: Compressed) -> float:
         nonlocal best_score
-        with torch.inference_mode():
-            value = score(reference, _tensor(coded.reconstruct())).item()
+        value = reference.ssimulacra2(coded.reconstruct())
         best_score = max(best_score, value)
         return value - goal
 
@@ -145,12 +141,6 @@ def knob_for_jnd(trials: Trials, jnd: float, info: ModelInfo) -> int:
         name, reached = trials.model.name, jnd_from_ssimulacra2(best_score, learned=True)
         raise TargetError(f"{name} reaches only about {reached:.2f} JND on this picture: ask for a higher --jnd")
     return trials.settle(part, knob, margin, quick, find, SLOW_SCORE_TOLERANCE)
-
-
-def _tensor(rgb: np.ndarray):  # noqa: ANN202 - the type needs torch
-    import torch
-
-    return torch.from_numpy(rgb).permute(2, 0, 1)[None].float() / 255
 
 
 def knob_for_bytes(trials: Trials, budget: int, info: ModelInfo) -> int:

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from typing import TypeVar
 
 from jndcodec.errors import JndcodecError
+from jndcodec.threads import limit_blas
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -46,7 +47,7 @@ def map_in_order(work: Callable[[Item], Result], items: Iterable[Item], jobs: in
 def worker_pool(jobs: int) -> Iterator[ProcessPoolExecutor]:
     """Worker processes that end at once when the block is left by an exception."""
     context = multiprocessing.get_context("spawn")  # forked copies of torch's threads hang
-    pool = ProcessPoolExecutor(jobs, context, initializer=_default_interrupt)
+    pool = ProcessPoolExecutor(jobs, context, initializer=_begin)
     try:
         yield pool
         pool.shutdown()
@@ -59,9 +60,11 @@ def worker_pool(jobs: int) -> Iterator[ProcessPoolExecutor]:
         raise
 
 
-def _default_interrupt() -> None:
-    """In a worker: Ctrl-C ends it silently; the main process reports."""
+def _begin() -> None:
+    """In a worker: Ctrl-C ends it silently, as the main process reports; and there is a worker for each core, so numpy,
+    which is imported later, has its BLAS on one thread."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)
+    limit_blas(1)
 
 
 @contextmanager

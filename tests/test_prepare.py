@@ -112,14 +112,14 @@ def test_other_codecs(photo, codec) -> None:
 def test_bisection_finds_the_closest_quality(monkeypatch) -> None:
     rgb = np.zeros((1, 1, 3), np.uint8)
     for slope in (0.1, 0.7, 5):
-        monkeypatch.setattr(level, "_try", lambda rgb, _, q, slope=slope: level.Level(rgb, q, slope * q))
+        monkeypatch.setattr(level, "_try", lambda rgb, _, codec, q, slope=slope: level.Level(rgb, q, slope * q))
         for quality in (0.2, 41.3, 59.6, 78, 120):
             found = level.find_level(rgb, "jpeg", slope * quality)
             assert abs(found.quality - min(max(quality, 1), 100)) <= max(0.5, level.CLOSE / slope)
 
 
 def test_tiles_off_their_level_are_left_out(photos, tmp_path, monkeypatch) -> None:
-    monkeypatch.setattr(level, "_try", lambda rgb, codec, quality: level.Level(rgb, quality, 70.0))
+    monkeypatch.setattr(level, "_try", lambda rgb, original, codec, quality: level.Level(rgb, quality, 70.0))
     with pytest.raises(DataError, match="no quality of jpeg is near SSIMULACRA2 78"):
         prepare([photos], tmp_path / "set", SMALL)
 

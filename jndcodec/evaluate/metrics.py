@@ -5,40 +5,19 @@ from __future__ import annotations
 import numpy as np
 
 from jndcodec.errors import InputError
-from jndcodec.metrics.external import EXTERNAL, Metric, as_tensor
+from jndcodec.metrics import arrays
+from jndcodec.metrics.external import EXTERNAL, Metric
 
 
 def psnr(reference: np.ndarray, distorted: np.ndarray) -> float:
     """PSNR over all three channels of 8-bit RGB in dB; 100 for identical pictures, so that means stay finite."""
-    from jndcodec.metrics.pixel import psnr as measure
-
-    return min(100.0, float(measure(as_tensor(reference), as_tensor(distorted))))
-
-
-def ms_ssim(reference: np.ndarray, distorted: np.ndarray) -> float:
-    """MS-SSIM over RGB (Wang et al., 2003; five scales), at most 1."""
-    import torch
-
-    from jndcodec.metrics.pixel import ms_ssim as measure
-
-    with torch.inference_mode():
-        return float(measure(as_tensor(reference), as_tensor(distorted)))
-
-
-def ssimulacra2(reference: np.ndarray, distorted: np.ndarray) -> float:
-    """SSIMULACRA2 (version 2.1), 100 is identical."""
-    import torch
-
-    from jndcodec.metrics.ssimulacra2 import score
-
-    with torch.inference_mode():
-        return float(score(as_tensor(reference), as_tensor(distorted)))
+    return min(100.0, arrays.psnr(reference, distorted))
 
 
 METRICS = (
-    Metric("ssimulacra2", "SSIMULACRA2", ssimulacra2),
+    Metric("ssimulacra2", "SSIMULACRA2", arrays.ssimulacra2),
     Metric("psnr", "PSNR-RGB (dB)", psnr),
-    Metric("ms_ssim", "MS-SSIM", ms_ssim, digits=4, smallest=161),
+    Metric("ms_ssim", "MS-SSIM", arrays.ms_ssim, digits=4, smallest=161),
     *EXTERNAL,
 )
 BY_NAME = {metric.name: metric for metric in METRICS}

@@ -18,9 +18,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-RADIUS = 5
-SIGMA = 1.5
-BLOCK = 32
+from jndcodec.metrics.constants import BLOCK, RADIUS, SIGMA
 
 
 @lru_cache(maxsize=16)

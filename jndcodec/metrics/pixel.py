@@ -6,11 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from jndcodec.metrics.blur import RADIUS, blur
-
-# Wang, Simoncelli, Bovik: "Multi-scale structural similarity for image quality assessment", 2003
-SCALE_WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
-C1, C2 = 0.01**2, 0.03**2
+from jndcodec.metrics.blur import blur
+from jndcodec.metrics.constants import C1, C2, RADIUS, SCALE_WEIGHTS
 
 
 def psnr(ref: Tensor, dist: Tensor) -> Tensor:

@@ -1,8 +1,8 @@
 """SSIMULACRA2 (version 2.1) in torch: batched and differentiable, on any device.
 
-After Jon Sneyers, github.com/cloudinary/ssimulacra2 (BSD-3-Clause), file src/ssimulacra2.cc, from which the constants
-and the 108 weights are taken. Up to six scales of XYB; in each, three error maps per channel: SSIM, artifacts (edges
-that the original has not) and lost detail; of each map the mean and the 4-norm.
+After Jon Sneyers, github.com/cloudinary/ssimulacra2 (BSD-3-Clause), file src/ssimulacra2.cc. Up to six scales of XYB;
+in each, three error maps per channel: SSIM, artifacts (edges that the original has not) and lost detail; of each map
+the mean and the 4-norm. What scores pictures and does not train has `jndcodec.metrics.arrays`.
 
 90 is about visually lossless, 100 identical, and there is no lower end.
 
@@ -19,57 +19,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from jndcodec.metrics.blur import blur
+from jndcodec.metrics.constants import BIAS, C2, OPSIN, POLYNOMIAL, POWER, SCALE, SCALES, SMALLEST, WEIGHTS
 from jndcodec.metrics.light import linear_light
 
-SCALES = 6
-SMALLEST = 8  # pixels: scales with a shorter side are left out, smaller pictures are widened by their edge
 SPLIT = 2**19  # pixels a batch: above, one channel at a time, so that a 2 Mpx picture takes about 250 MB
-OPSIN = ((0.30, 0.622, 0.078), (0.23, 0.692, 0.078), (0.24342268924547819, 0.20476744424496821, 0.5518098665095536))
-BIAS = 0.0037930732552754493
-C2 = 0.0009
-POWER = 0.6276336467831387
-
-# Per channel (X, Y, B) and scale (full size first): mean of (SSIM, artifacts, lost detail), then their 4-norms.
-WEIGHTS = (
-    (
-        (0.0, 0.0007376606707406586, 0.0, 0.0, 0.0007793481682867309, 0.0),
-        (0.0, 0.0004371155730107379, 0.0, 1.1041726426657346, 0.00066284834129271, 0.00015231632783718752),
-        (0.0, 0.0016406437456599754, 0.0, 1.8422455520539298, 11.441172603757666, 0.0),
-        (0.0007989109436015163, 0.000176816438078653, 0.0, 1.8787594979546387, 10.94906990605142, 0.0),
-        (
-            0.0007289346991508072,
-            0.9677937080626833,
-            0.0,
-            0.00014003424285435884,
-            0.9981766977854967,
-            0.00031949755934435053,
-        ),
-        (0.0004550992113792063, 0.0, 0.0, 0.0013648766163243398, 0.0, 0.0),
-    ),
-    (
-        (0.0, 0.0, 0.0, 7.466890328078848, 0.0, 17.445833984131262),
-        (0.0006235601634041466, 0.0, 0.0, 6.683678146179332, 0.00037724407979611296, 1.027889937768264),
-        (225.20515300849274, 0.0, 0.0, 19.213238186143016, 0.0011401524586618361, 0.001237755635509985),
-        (176.39317598450694, 0.0, 0.0, 24.43300999870476, 0.28520802612117757, 0.0004485436923833408),
-        (0.0, 0.0, 0.0, 34.77906344483772, 44.835625328877896, 0.0),
-        (0.0, 0.0, 0.0, 0.0, 0.0, 0.0),
-    ),
-    (
-        (0.0, 0.0008680556573291698, 0.0, 0.0, 0.0, 0.0),
-        (0.0, 0.0005313191874358747, 0.0, 0.00016533814161379112, 0.0, 0.0),
-        (0.0, 0.0, 0.0, 0.0004179171803251336, 0.0017290828234722833, 0.0),
-        (0.0020827005846636437, 0.0, 0.0, 8.826982764996862, 23.19243343998926, 0.0),
-        (
-            95.1080498811086,
-            0.9863978034400682,
-            0.9834382792465353,
-            0.0012286405048278493,
-            171.2667255897307,
-            0.9807858872435379,
-        ),
-        (0.0, 0.0, 0.0, 0.0005130064588990679, 0.0, 0.00010854057858411537),
-    ),
-)
 
 
 @lru_cache(maxsize=8)
@@ -138,8 +91,8 @@ def raw(ref: Tensor, dist: Tensor) -> Tensor:
             pairs = zip(p.chunk(parts, 1), q.chunk(parts, 1), strict=True)
             scales.append(torch.cat([_errors(*pair) for pair in pairs], 1))
         terms = torch.stack(scales, 2).flatten(1)  # channel, scale, term; with fewer scales the weights close ranks
-        v = (terms * _constants(terms.device)[1][: terms.shape[1]]).sum(1) * 0.9562382616834844
-        return v * (2.326765642916932 + v * (-0.020884521182843837 + v * 6.248496625763138e-05))
+        v = (terms * _constants(terms.device)[1][: terms.shape[1]]).sum(1) * SCALE
+        return v * (POLYNOMIAL[0] + v * (POLYNOMIAL[1] + v * POLYNOMIAL[2]))
 
 
 def score(ref: Tensor, dist: Tensor) -> Tensor:

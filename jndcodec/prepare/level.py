@@ -5,7 +5,6 @@ What stands in for subjective data, which nobody can ship; how the levels were m
 
 from __future__ import annotations
 
-import multiprocessing
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
@@ -14,6 +13,7 @@ import PIL
 
 from jndcodec.evaluate.codecs import Coder, PillowEncode, classic_coder
 from jndcodec.jnd import FLICKER, NOTICEABLE, STRICT, ssimulacra2_from_jnd
+from jndcodec.metrics.arrays import Reference
 
 LEVELS = {"noticeable": NOTICEABLE, "strict": STRICT, "flicker": FLICKER}
 CODECS = ("avif", "jpeg", "webp", "jxl")
@@ -61,13 +61,14 @@ def find_level(rgb: np.ndarray, codec: str, target: float) -> Level:
     side of the target, that one: see `reached`.
     """
     low, high = 0, HIGHEST[codec] + 1  # low: below the target; high: not below
-    best = level = _try(rgb, codec, FIRST)
+    original = Reference(rgb)
+    best = level = _try(rgb, original, codec, FIRST)
     for step in range(2 * high.bit_length()):
         low, high = (level.quality, high) if level.score < target else (low, level.quality)
         if high - low <= 1 or abs(best.score - target) <= CLOSE:
             break
         guess = level.quality + round((target - level.score) / SLOPE) if step < GUESSES else (low + high) // 2
-        level = _try(rgb, codec, min(max(guess, low + 1), high - 1))
+        level = _try(rgb, original, codec, min(max(guess, low + 1), high - 1))
         best = min(best, level, key=lambda known: abs(known.score - target))
     return best
 
@@ -77,15 +78,7 @@ def reached(level: Level, target: float) -> bool:
     return abs(level.score - target) <= TOLERANCE
 
 
-def _try(rgb: np.ndarray, codec: str, quality: int) -> Level:
-    import torch
-
-    from jndcodec.metrics.ssimulacra2 import score
-
-    if multiprocessing.parent_process():
-        torch.set_num_threads(1)  # there is a worker for each core
+def _try(rgb: np.ndarray, original: Reference, codec: str, quality: int) -> Level:
     how = coder(codec)
     made = how.decode(how.encode(rgb, quality))
-    with torch.inference_mode():
-        a, b = (torch.from_numpy(p.copy()).permute(2, 0, 1)[None].float() / 255 for p in (rgb, made))
-        return Level(made, quality, score(a, b).item())
+    return Level(made, quality, original.ssimulacra2(made))
