@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import FunctionCtx, once_differentiable
 
-BLOCK = 64
+BLOCK = 32
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,8 +28,8 @@ class Axis:
         return Axis(self.matrix.T.contiguous())
 
     @cached_property
-    def blocks(self) -> tuple[Tensor, Tensor] | None:
-        """Columns (blocks, width) and matrices (blocks, BLOCK, width); None where the whole matrix is hardly larger."""
+    def blocks(self) -> tuple[list[slice], Tensor] | None:
+        """Columns of each block and matrices (blocks, BLOCK, width); None where the whole matrix is hardly larger."""
         out, size = self.matrix.shape
         count = -(-out // BLOCK)
         rows = torch.cat([self.matrix, self.matrix.new_zeros(count * BLOCK - out, size)]).cpu().view(count, BLOCK, size)
@@ -38,16 +38,16 @@ class Axis:
         if count == 1 or 3 * width > 2 * size:
             return None
         starts = [min(int(u[0]), size - width) for u in used]
-        columns = torch.tensor([list(range(start, start + width)) for start in starts])
-        matrices = torch.stack([block[:, start : start + width] for block, start in zip(rows, starts, strict=True)])
-        return columns.to(self.matrix.device), matrices.to(self.matrix.device)
+        columns = [slice(start, start + width) for start in starts]
+        matrices = torch.stack([block[:, used] for block, used in zip(rows, columns, strict=True)])
+        return columns, matrices.to(self.matrix.device)
 
     def down(self, x: Tensor) -> Tensor:
         """Along the rows' axis: (..., in, w) -> (..., out, w)."""
         if self.blocks is None:
             return self.matrix @ x
         columns, matrices = self.blocks
-        parts = x.index_select(-2, columns.flatten()).unflatten(-2, columns.shape)
+        parts = torch.stack([x[..., used, :] for used in columns], -3)
         return (matrices @ parts).flatten(-3, -2)[..., : len(self.matrix), :]
 
     def across(self, x: Tensor) -> Tensor:
@@ -55,7 +55,7 @@ class Axis:
         if self.blocks is None:
             return x @ self.matrix.T
         columns, matrices = self.blocks
-        parts = x.index_select(-1, columns.flatten()).view(-1, *columns.shape).transpose(0, 1)
+        parts = torch.stack([x[..., used] for used in columns]).flatten(1, -2)
         out = torch.bmm(parts, matrices.transpose(1, 2)).transpose(0, 1)
         return out.reshape(*x.shape[:-1], -1)[..., : len(self.matrix)]
 
