@@ -17,6 +17,7 @@ from functools import lru_cache
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.autograd.function import FunctionCtx, once_differentiable
 
 from jndcodec.metrics.blur import blur
 from jndcodec.metrics.constants import BIAS, C2, OPSIN, POLYNOMIAL, POWER, SCALE, SCALES, SMALLEST, WEIGHTS
@@ -36,7 +37,7 @@ def _xyb(light: Tensor) -> Tensor:
     """Linear RGB to XYB, scaled and shifted to be positive; (N, 3, H, W)."""
     matrix, _ = _constants(light.device)
     mixed = (matrix @ light.flatten(2)).view(light.shape) + BIAS
-    root = mixed.clamp_min(1e-6) ** (1 / 3) - BIAS ** (1 / 3)
+    root = _CubeRoot.apply(mixed.clamp_min(1e-6)) - BIAS ** (1 / 3)
     x, y, b = 0.5 * (root[:, 0] - root[:, 1]), 0.5 * (root[:, 0] + root[:, 1]), root[:, 2]
     return torch.stack([x * 14 + 0.42, y + 0.01, b - y + 0.55], 1)
 
@@ -45,33 +46,82 @@ def _half(x: Tensor) -> Tensor:
     return F.avg_pool2d(x, 2, ceil_mode=True, count_include_pad=False)
 
 
-def _fourth_norm(error: Tensor) -> Tensor:
-    """(mean of error^4)^(1/4) over the last two axes; linear below 1e-5: a finite slope at 0."""
-    mean = error.square().square().mean((-2, -1))
+class _CubeRoot(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: FunctionCtx, x: Tensor) -> Tensor:
+        root = x ** (1 / 3)
+        ctx.save_for_backward(x, root)  # type: ignore[attr-defined]
+        return root
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: FunctionCtx, grad: Tensor) -> Tensor:
+        x, root = ctx.saved_tensors  # type: ignore[attr-defined]
+        return grad * root / (3 * x)
+
+
+def _fourth_root(mean: Tensor) -> Tensor:
+    """mean^(1/4), linear below 1e-20: a finite slope at 0."""
     tiny = 1e-20
     return torch.where(mean > tiny, mean.clamp_min(tiny) ** 0.25, mean * tiny**-0.75)
 
 
+class _Errors(torch.autograd.Function):
+    """Means of the three error maps and of their fourth powers, (N, C, 6), for planes of reference p and distorted q.
+
+    Forward and backward are written out: half of the passes over memory, and no gradient for what p alone gives.
+    """
+
+    @staticmethod
+    def forward(ctx: FunctionCtx, p: Tensor, q: Tensor) -> Tensor:
+        e = q - p
+        mean_p, mean_e, power, power_e = blur(torch.cat([p, e, (p * p).addcmul_(q, q), e * e], 1)).chunk(4, 1)
+        mean_q = mean_p + mean_e
+        # SSIM without its luminance denominator, 1 - (1 - mean_e^2)(2 cov + C2)/(var_p + var_q + C2), in terms of e
+        luminance = mean_e * mean_e
+        variance = (power + C2).addcmul_(mean_p, mean_p, value=-1).addcmul_(mean_q, mean_q, value=-1)
+        structure = (power_e - luminance).div_(variance)
+        ssim = ((1 - luminance).mul_(structure)).add_(luminance).clamp_(min=0)
+        edge_p = (p - mean_p).abs_()
+        edge = (q - mean_q).abs_().sub_(edge_p).div_(edge_p.add_(1))
+        ctx.save_for_backward(q, e, mean_e, mean_q, variance, structure, ssim, edge, edge_p)  # type: ignore[attr-defined]
+        maps = (ssim, edge.clamp_min(0), edge.clamp(max=0).neg_())
+        means = [m.mean((-2, -1)) for m in maps]
+        return torch.stack(means + [m.square().square_().mean((-2, -1)) for m in maps], -1)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: FunctionCtx, grad: Tensor) -> tuple[None, Tensor]:
+        q, e, mean_e, mean_q, variance, structure, ssim, edge, edge_scale = ctx.saved_tensors  # type: ignore[attr-defined]
+        shares = grad[..., None, None] / (q.shape[-2] * q.shape[-1])
+        mean, power = shares[:, :, :3].unbind(2), (4 * shares[:, :, 3:]).unbind(2)
+        to_ssim = (ssim * ssim).mul_(ssim).mul_(power[0]).add_(mean[0]).mul_(ssim > 0)
+        gained = edge > 0
+        to_edge = (edge * edge).mul_(edge).mul_(torch.where(gained, power[1], power[2]))
+        to_edge.add_(torch.where(gained, mean[1], -mean[2])).mul_(edge != 0).div_(edge_scale)
+        out = to_edge.mul_((q - mean_q).sign_())
+        luminance = mean_e * mean_e
+        to_power_e = (1 - luminance).mul_(to_ssim).div_(variance)
+        to_luminance = (1 - structure).mul_(to_ssim).sub_(to_power_e)
+        to_power = (to_power_e * structure).neg_()
+        to_mean = (to_luminance * mean_e).mul_(2).sub_(out).addcmul_(to_power, mean_q, value=-2)
+        through_mean, through_power, through_power_e = blur(torch.cat([to_mean, to_power, to_power_e], 1)).chunk(3, 1)
+        out.add_(through_mean).addcmul_(through_power, q, value=2).addcmul_(through_power_e, e, value=2)
+        return None, out
+
+
 def _errors(p: Tensor, q: Tensor) -> Tensor:
     """Means and 4-norms of the three error maps for planes of reference p and distorted q: (N, C, 6)."""
-    e = q - p
-    mean_p, mean_e, power, power_e = blur(torch.cat([p, e, p * p + q * q, e * e], 1)).chunk(4, 1)
-    mean_q = mean_p + mean_e
-    # SSIM without its luminance denominator, 1 - (1 - mean_e^2)(2 cov + C2)/(var_p + var_q + C2), in terms of e
-    luminance = mean_e * mean_e
-    structure = (power_e - luminance) / (power - mean_p * mean_p - mean_q * mean_q + C2)
-    ssim = (luminance + (1 - luminance) * structure).clamp_min(0)
-    edge_p = (p - mean_p).abs()
-    edge = ((q - mean_q).abs() - edge_p) / (1 + edge_p)
-    maps = (ssim, edge.clamp_min(0), (-edge).clamp_min(0))
-    return torch.stack([m.mean((-2, -1)) for m in maps] + [_fourth_norm(m) for m in maps], -1)
+    means, powers = _Errors.apply(p, q).chunk(2, -1)
+    return torch.cat([means, _fourth_root(powers)], -1)
 
 
 def raw(ref: Tensor, dist: Tensor) -> Tensor:
     """Weighted sum of the error maps, before the final power: 0 at identity, about 1 at score 90; shape (N,).
 
-    `ref` and `dist` are (N, 3, H, W) sRGB in [0, 1]. The score is 100 - 10 raw^0.63: its slope is infinite at identity,
-    so train on this. Computed in float32 also under autocast; no host synchronisation.
+    `ref` and `dist` are (N, 3, H, W) sRGB in [0, 1]; the gradient is that of `dist` alone. The score is
+    100 - 10 raw^0.63: its slope is infinite at identity, so train on this. Computed in float32 also under autocast; no
+    host synchronisation.
     """
     with torch.autocast(ref.device.type, enabled=False):
         ref, dist = ref.float(), dist.float()
