@@ -17,13 +17,13 @@ from PIL import Image, UnidentifiedImageError
 
 from jndcodec.container import MAGIC
 from jndcodec.errors import InputError, JndcodecError, LimitError
+from jndcodec.exif import Cleaned, clean, of_tiff
 from jndcodec.metadata import (
     exif_of,
     icc_colour_space,
     image_info,
     other_colours,
     reset_xmp_orientation,
-    take_orientation,
     xmp_of,
 )
 from jndcodec.pixels import Storage, storage, to_eight_bits
@@ -94,7 +94,7 @@ def _load(source: str | Path | bytes | BinaryIO | Image.Image, max_pixels: int |
         _check_size(*source.size, max_pixels)
         stored = storage(source, b"")
         source.load()
-        return _to_picture(source, stored, [])
+        return _to_picture(source, stored, _exif(source), [])
     if isinstance(source, (str, Path)):
         with open(source, "rb") as stream:
             return _read(stream, max_pixels)
@@ -126,7 +126,7 @@ def _read(stream: BinaryIO, max_pixels: int | None) -> Picture:
             notes.append(
                 f"its wide-gamut or HDR colours (H.273 code {colours}) are taken for sRGB: they will look dull"
             )
-        return _to_picture(image, stored, notes)
+        return _to_picture(image, stored, of_tiff(stream) if image.format == "TIFF" else _exif(image), notes)
 
 
 def _check_size(width: int, height: int, max_pixels: int | None) -> None:
@@ -153,18 +153,20 @@ def _unknown(head: bytes) -> str:
     return "not a picture of a known format (PNG, JPEG, WebP, AVIF, TIFF, ... are), or its header is damaged"
 
 
-def _to_picture(image: Image.Image, stored: Storage, notes: list[str]) -> Picture:
+def _exif(image: Image.Image) -> Cleaned:
+    try:
+        return clean(exif_of(image) or b"")
+    except Exception:  # damaged tags: as for damaged pixels, Pillow raises nearly anything
+        return Cleaned(None, damaged=True)
+
+
+def _to_picture(image: Image.Image, stored: Storage, exif: Cleaned, notes: list[str]) -> Picture:
     """A loaded image as a Picture; `notes` is kept and added to."""
     frames = _frames(image)
     if frames > 1:
         notes.append(f"first of {frames} frames")
-    orientation, exif, xmp = 1, None, xmp_of(image)
-    try:
-        exif = exif_of(image)
-    except Exception as error:  # damaged tags: as for damaged pixels, Pillow raises nearly anything
-        notes.append(f"its EXIF cannot be read and is left out ({error})")
-    if exif:
-        orientation, exif = take_orientation(exif)
+    notes += exif.notes
+    orientation, xmp = exif.orientation, xmp_of(image)
     gamma = image.info.get("gamma", 1 / 2.2)
     if abs(gamma * 2.2 - 1) > 0.02 and "srgb" not in image.info and "icc_profile" not in image.info:
         notes.append(f"its PNG gamma of {gamma:.4g} is left out: brightness will change in viewers that follow it")
@@ -185,7 +187,7 @@ def _to_picture(image: Image.Image, stored: Storage, notes: list[str]) -> Pictur
         rgb = np.repeat(np.asarray(converted.getchannel("L"))[..., None], 3, axis=2)
     else:
         rgb = np.array(converted if converted.mode == "RGB" else converted.convert("RGB"))
-    return Picture(rgb, grey, alpha, icc, exif, xmp, notes)
+    return Picture(rgb, grey, alpha, icc, exif.block, xmp, notes)
 
 
 def _frames(image: Image.Image) -> int:

@@ -16,8 +16,9 @@ from PIL import Image, ImageFile
 
 from jndcodec.container import MAGIC, Section, parse
 from jndcodec.errors import FormatError
+from jndcodec.exif import PREFIX
 from jndcodec.images import load_picture
-from jndcodec.metadata import EXIF_PREFIX, image_info
+from jndcodec.metadata import image_info
 from jndcodec.sections import unpack_metadata
 
 FORMAT = "JLC"
@@ -72,7 +73,7 @@ def _save(image: Image.Image, stream: BinaryIO, filename: str | bytes) -> None:
     if "exif" in given:
         exif = given["exif"]
         exif = exif.tobytes() if isinstance(exif, Image.Exif) else exif
-        picture.exif = exif.removeprefix(EXIF_PREFIX) if exif else None
+        picture.exif = exif.removeprefix(PREFIX) if exif else None
     stream.write(encode(picture, **{name: value for name, value in given.items() if name in _OPTIONS}))
 
 

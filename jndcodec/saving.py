@@ -6,8 +6,10 @@ from dataclasses import dataclass, field
 from typing import Any, BinaryIO
 
 from PIL import Image, PngImagePlugin
+from PIL.ExifTags import Base
 
 from jndcodec.errors import OutputError
+from jndcodec.exif import PREFIX, clean, into_tiff
 
 _JPEG_SEGMENT = 65533 - 30  # bytes of one marker segment, less the longest identifier (XMP's)
 
@@ -65,9 +67,12 @@ def write_image(image: Image.Image, stream: BinaryIO, file_format: str) -> list[
     options, notes = _metadata_options(image, file_format, ability)
     if ability.loss:
         notes.append(ability.loss)
+    exif = options.pop("exif", None) if file_format == "TIFF" else None  # Pillow's types for its tags are guesses
     try:
         image.save(stream, file_format, **ability.options, **options)
-    except (OSError, ValueError, KeyError, TypeError, OverflowError) as error:
+        if exif:
+            into_tiff(stream, exif)
+    except Exception as error:  # Pillow's writers raise nearly anything on what they cannot hold
         if isinstance(error, OSError) and error.errno is not None:
             raise
         raise OutputError(f"cannot be written as {file_format} ({error}); write .png instead") from error
@@ -77,7 +82,9 @@ def write_image(image: Image.Image, stream: BinaryIO, file_format: str) -> list[
 def _metadata_options(image: Image.Image, file_format: str, ability: _Ability) -> tuple[dict[str, Any], list[str]]:
     """The arguments of Image.save that carry the metadata, and notes on what is left out."""
     icc, exif, xmp = (image.info.get(key) for key in ("icc_profile", "exif", "xmp"))
-    notes = []
+    # Pillow's AVIF writer makes the whole block anew, and may fail at it, where there is an orientation in it
+    cleaned = clean(exif or b"", keep_orientation=file_format != "AVIF")
+    exif, notes = cleaned.block, cleaned.notes
     kept: dict[str, Any] = {"icc_profile": None}  # Pillow would take it from info by itself in some formats
     for key, name, block, holds in (
         ("icc_profile", "ICC profile", icc, ability.icc),
@@ -89,15 +96,14 @@ def _metadata_options(image: Image.Image, file_format: str, ability: _Ability) -
             kept[key] = block
         elif block:
             notes.append(f"{file_format} cannot hold {'so long ' if too_long else ''}its {name}: left out")
+    if "exif" in kept and file_format == "JPEG":
+        kept["exif"] = PREFIX + kept["exif"]
     if "xmp" in kept and file_format == "PNG":
         kept["pnginfo"] = _png_text(kept.pop("xmp"))
-    if file_format == "TIFF" and ("exif" in kept or "xmp" in kept):
-        tags = Image.Exif()
-        if "exif" in kept:
-            tags.load(kept["exif"])
+    if file_format == "TIFF":
+        kept["tiffinfo"] = {Base.Orientation: 1}  # without it readers look for one in the XMP
         if "xmp" in kept:
-            tags[700] = kept.pop("xmp")
-        kept["exif"] = tags
+            kept["tiffinfo"][Base.XMLPacket] = kept.pop("xmp")
     return kept, notes
 
 
