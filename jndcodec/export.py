@@ -16,7 +16,17 @@ from jndcodec.entropy.scale_network import ScaleNetwork
 from jndcodec.entropy.tables import Tables, gaussian_tables
 from jndcodec.model.integer_twin import quantise_log_scale, quantise_network
 from jndcodec.model.vbr import JlcVbr
-from jndcodec.weights import FLOAT_PREFIX, FORMAT, METADATA_KEY, SCALE_NET, ModelInfo, model_id, read_info
+from jndcodec.weights import (
+    ARCHITECTURE,
+    FLOAT_PREFIX,
+    FORMAT,
+    METADATA_KEY,
+    SCALE_NET,
+    ModelInfo,
+    load_tensors,
+    model_id,
+    read_info,
+)
 
 
 def export_weights(
@@ -39,7 +49,7 @@ def export_weights(
     config = asdict(model.config)
     about = {
         "format": FORMAT,
-        "architecture": "jlc-vbr",
+        "architecture": ARCHITECTURE,
         "name": name,
         "id": model_id(config, {key: tensor.numpy() for key, tensor in tensors.items()}),
         "loss": loss,
@@ -49,10 +59,23 @@ def export_weights(
         "calibration": calibration,
         "record": record | {"scale_network_bound_log2": _scale_network(model).bound},
     }
-    path = Path(path)
+    return _write(Path(path), save(tensors, metadata={METADATA_KEY: json.dumps(about)}))
+
+
+def rewrite_calibration(path: str | Path, calibration: dict[str, Any]) -> ModelInfo:
+    """Give a weights file another calibration, in one atomic step; its tensors and its id stay."""
+    from safetensors.numpy import save as save_arrays
+
+    info = read_info(path)
+    about = {key: value for key, value in vars(info).items() if key != "path"}
+    about |= {"format": FORMAT, "architecture": ARCHITECTURE, "calibration": calibration}
+    return _write(Path(path), save_arrays(load_tensors(info), metadata={METADATA_KEY: json.dumps(about)}))
+
+
+def _write(path: Path, data: bytes) -> ModelInfo:
     partial = path.with_name(path.name + ".partial")
     try:
-        partial.write_bytes(save(tensors, metadata={METADATA_KEY: json.dumps(about)}))
+        partial.write_bytes(data)
         os.replace(partial, path)
     finally:
         partial.unlink(missing_ok=True)

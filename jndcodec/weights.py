@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from jndcodec.model.vbr import JlcVbr
 
 FORMAT = 1
+ARCHITECTURE = "jlc-vbr"
 METADATA_KEY = "jndcodec"
 DEFAULT_MODEL = "jlc-jnd"
 MAX_HEADER = 1 << 22  # bytes of JSON that a weights file may begin with
@@ -35,7 +36,7 @@ SCALE_NET = "scale_net."  # its integer twin stands in the file instead
 @dataclass(frozen=True)
 class ModelInfo:
     """What a weights file says about itself. `id` is 16 hexadecimal digits; `calibration` maps rate knobs to results:
-    `t_1jnd` (t at one JND) and `points`, a list of {t, bpp, psnr, ssimulacra2}."""
+    `t_1jnd` (t at one JND), `jnd` (what was measured there), `points`, a list of {t, bpp, psnr, ssimulacra2}."""
 
     name: str
     id: str
@@ -81,7 +82,7 @@ def read_info(path: str | Path) -> ModelInfo:
         if isinstance(error, ModelError):
             raise
         raise ModelError(f"{path}: not a weights file of jndcodec") from error
-    if about.pop("format", None) != FORMAT or about.pop("architecture", None) != "jlc-vbr":
+    if about.pop("format", None) != FORMAT or about.pop("architecture", None) != ARCHITECTURE:
         raise ModelError(f"{path}: weights of a newer jndcodec: upgrade it")
     try:
         return ModelInfo(path=path, **about)

@@ -9,10 +9,11 @@ import torch
 
 from jndcodec import __version__
 from jndcodec.errors import ModelError
+from jndcodec.sampling import spread
 from jndcodec.train.checkpoint import load_checkpoint
 from jndcodec.train.loop import BEST, LAST, Trainer
 from jndcodec.train.settings import Settings
-from jndcodec.train.validate import CALIBRATION_KNOBS, calibrate, measure
+from jndcodec.train.validate import CALIBRATION_KNOBS, measure
 
 
 def export_run(trainer: Trainer, name: str, command: str) -> Path:
@@ -27,19 +28,24 @@ def export_run(trainer: Trainer, name: str, command: str) -> Path:
         path = trainer.out / f"{name}.pth"
         export_zoo(trainer.step.average, path, trainer.settings, record)
         return path
-    from jndcodec.effort.counting import fit_tables
+    from jndcodec.effort.counting import fit_tables, middle
     from jndcodec.export import export_weights
+    from jndcodec.train.calibrate import PICTURES, SIDE, calibrate
 
     path = trainer.out / f"{name}.safetensors"
     if not trainer.held:
         raise ModelError("no held-out picture has 64 pixels on its short side, which calibration needs")
     _, points = measure(trainer.step, trainer.held, CALIBRATION_KNOBS, lambda: False)
     model = trainer.step.average.cpu().to(memory_format=torch.contiguous_format)
+    rounded = [{key: round(value, 5) for key, value in point.items()} for point in points]
     about = {
-        "name": name, "loss": describe_loss(trainer.settings), "calibration": calibrate(points), "record": record
+        "name": name, "loss": describe_loss(trainer.settings), "record": record,
+        "calibration": {"t_1jnd": 0.5, "points": rounded},  # until the finished file is calibrated
     }  # fmt: skip
     info = export_weights(model, path, **about)
     export_weights(model, path, **about, tables=fit_tables(info, trainer.data.train.pictures))
+    large = [picture for picture in trainer.data.test.pictures if min(picture.shape[:2]) >= 64]
+    calibrate(path, [middle(picture, SIDE) for picture in spread(large, PICTURES)])
     return path
 
 

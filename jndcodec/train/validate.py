@@ -1,16 +1,14 @@
-"""Validation and calibration: real rounding on held-out pictures, in 8 bits as a decoder writes them."""
+"""Validation: real rounding on held-out pictures, in 8 bits as a decoder writes them."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 import torch
 from PIL import Image
 from torch import Tensor
 
-from jndcodec.jnd import ssimulacra2_from_jnd
 from jndcodec.metrics.pixel import psnr
 from jndcodec.metrics.ssimulacra2 import score
 from jndcodec.train.step import Step
@@ -49,17 +47,6 @@ def measure(
         total += loss / len(knobs)
         points.append({"t": float(knob), "bpp": bpp, "psnr": decibel, "ssimulacra2": perceptual})
     return total, points
-
-
-def calibrate(points: list[dict[str, float]]) -> dict[str, Any]:
-    """t at one JND: where the mean SSIMULACRA2 crosses a learned codec's one JND, or the nearer end of the range."""
-    wanted = ssimulacra2_from_jnd(1.0, learned=True)
-    t_1jnd = points[-1]["t"] if points[-1]["ssimulacra2"] < wanted else points[0]["t"]
-    for a, b in zip(points, points[1:], strict=False):
-        low, high = a["ssimulacra2"], b["ssimulacra2"]
-        if low < wanted <= high:
-            t_1jnd = a["t"] + (b["t"] - a["t"]) * (wanted - low) / (high - low)
-    return {"t_1jnd": round(t_1jnd, 5), "points": [{k: round(v, 5) for k, v in point.items()} for point in points]}
 
 
 def _save(picture: Tensor, path: Path) -> None:
