@@ -4,10 +4,10 @@ SSIMULACRA2, over a folder of pictures.
     python benchmarks/effort.py FOLDER --out effort.json [--model NAME | --weights FILE] [--levels 1,3,5,7,9]
         [--rates 8] [--images N] [--crop 384] [--threads 2]
 
-Each picture is coded at evenly spread rate knobs and decoded from its bytes; PSNR, SSIMULACRA2 and, where the package
-cvvdp is installed, CVVDP are measured on what comes out. BD-rates are over the means of all pictures. Every result is
-kept in --out at once: a run that was stopped goes on where it was. Seconds are those of the encoder alone, wall and
-processor time; on a machine busy with other things only the latter mean something, with --threads 1.
+Each picture is coded at evenly spread rate knobs and decoded from its bytes; PSNR, SSIMULACRA2 and, where they are
+installed, CVVDP and Butteraugli are measured on what comes out. BD-rates are over the means of all pictures. Every
+result is kept in --out at once: a run that was stopped goes on where it was. Seconds are those of the encoder alone,
+wall and processor time; on a machine busy with other things only the latter mean something, with --threads 1.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from jndcodec.evaluate.results import Curve, Row, curves, mean_rows
 from jndcodec.evaluate.runner import find_sources
 from jndcodec.sampling import spread
 
-METRICS = ("psnr", "ssimulacra2", "cvvdp")
+METRICS = ("psnr", "ssimulacra2", "cvvdp", "butteraugli")
 
 
 def code(codec: Codec, rgb: np.ndarray, knob: int, level: int, metrics: list) -> dict:

@@ -3,19 +3,25 @@
     python benchmarks/model_card.py RESULTS
 
 For each model: its means at every quality; BD-rates of every model against every other codec, measured or published,
-in every metric; mean file size at one JND.
+in every metric; mean file size at one JND. Metrics that the model was not trained on come first; the others are marked
+with a star.
 """
 
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import click
 
+from jndcodec.errors import ModelError
 from jndcodec.evaluate.bdrate import bd_rate
 from jndcodec.evaluate.metrics import BY_NAME
 from jndcodec.evaluate.results import Curve, Row, curves
+from jndcodec.weights import find_by_name
+
+TRAINED_AS = {"psnr": "mse", "ms_ssim": "ms-ssim", "ssimulacra2": "ssimulacra2", "cvvdp": "cvvdp"}
 
 
 def load_curves(results: dict) -> list[Curve]:
@@ -25,22 +31,34 @@ def load_curves(results: dict) -> list[Curve]:
     return curves(means, labels) + [Curve(**curve) for curve in results["published"]]
 
 
+def by_honesty(model: Curve) -> list[tuple[str, str]]:
+    """(name, heading) of each metric, those first that the model's training did not see."""
+    try:
+        loss = find_by_name(model.name).loss
+    except ModelError:  # a weights file: nothing is known of it
+        loss = ""
+    seen = {metric for metric, trained in TRAINED_AS.items() if trained in re.split("[ :,]+", loss)}
+    return [(name, BY_NAME[name].label + "*" * (name in seen)) for name in sorted(model.metrics, key=seen.__contains__)]
+
+
 def rate_table(results: dict, model: Curve) -> list[str]:
     """A column for each quality, rising."""
     settings = sorted(row["setting"] for row in results["means"] if row["codec"] == model.name)
     lines = [[f"{model.name}, quality", *(f"{setting:g}" for setting in settings)]]
     lines.append(["bpp", *(f"{bpp:.3f}" for bpp in model.bpp)])
-    for name, values in model.metrics.items():
+    for name, label in by_honesty(model):
+        values = model.metrics[name]
         if None not in values:
-            lines.append([BY_NAME[name].label, *(f"{value:.{4 if name == 'ms_ssim' else 2}f}" for value in values)])
+            lines.append([label, *(f"{value:.{BY_NAME[name].digits}f}" for value in values)])
     return _markdown(lines)
 
 
 def bd_table(model: Curve, others: list[Curve]) -> list[str]:
     """BD-rate against each other codec, a column for each metric; empty where there is none."""
-    lines = [[f"BD-rate of {model.name} against", *(BY_NAME[name].label for name in model.metrics)]]
+    metrics = by_honesty(model)
+    lines = [[f"BD-rate of {model.name} against", *(label for _, label in metrics)]]
     for other in others:
-        found = [bd_rate(other, model, name).percent for name in model.metrics]
+        found = [bd_rate(other, model, name).percent for name, _ in metrics]
         lines.append([other.label, *("" if percent is None else f"{percent:+.1f} %" for percent in found)])
     return _markdown(lines)
 

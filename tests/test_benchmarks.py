@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import importlib.util
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+
+from jndcodec.evaluate.results import Curve
 
 SCRIPTS = sorted((Path(__file__).parent.parent / "benchmarks").glob("*.py"))
 
@@ -25,3 +28,11 @@ def test_imports_and_has_a_command(path: Path) -> None:
 def test_every_stage_of_the_breakdown_is_where_it_says() -> None:
     for owner, name in load(next(path for path in SCRIPTS if path.stem == "breakdown")).STAGES:
         assert name in owner.__dict__
+
+
+def test_the_model_card_shows_first_what_a_model_was_not_trained_on() -> None:
+    card = load(next(path for path in SCRIPTS if path.stem == "model_card"))
+    curve = Curve("jlc-jnd", "jlc-jnd", [1.0], {"psnr": [30.0], "ssimulacra2": [80.0], "butteraugli": [1.2]})
+    assert [name for name, _ in card.by_honesty(curve)] == ["butteraugli", "psnr", "ssimulacra2"]
+    assert [label[-1] for _, label in card.by_honesty(curve)] == [")", "*", "*"]
+    assert not any(label.endswith("*") for _, label in card.by_honesty(replace(curve, name="mine")))

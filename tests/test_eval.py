@@ -127,6 +127,8 @@ def test_each_classic_codec_rises_with_its_settings(photo) -> None:
         assert [len(f) for f in files] == sorted(len(f) for f in files)
         quality = [psnr(rgb, coder.decode(f)) for f in files]
         assert quality == sorted(quality) and quality[-1] > 30
+        if name.startswith("avif"):
+            assert "aom" in coder.version and "avif 1." in coder.version
 
 
 def test_jxl_through_its_package_or_programs(photo, monkeypatch: pytest.MonkeyPatch) -> None:

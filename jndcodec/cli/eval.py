@@ -13,7 +13,7 @@ import click
 
 from jndcodec.jnd import UNCERTAINTY, ssimulacra2_from_jnd
 
-CODECS = "jpeg,webp,avif,jpeg2000"
+CODECS = "jpeg,webp,avif,avif-ssim,jpeg2000"
 
 
 def _names(ctx: click.Context, param: click.Parameter, value: str | None) -> list[str] | None:
@@ -32,7 +32,7 @@ def _names(ctx: click.Context, param: click.Parameter, value: str | None) -> lis
 @click.option("--models", callback=_names, metavar="M,...", help="Models by name, weights files, CompressAI "
               "checkpoints, or folders of them (a rate each).")  # fmt: skip
 @click.option("--codecs", callback=_names, default=CODECS, show_default=True, metavar="C,...",
-              help="Of jpeg, webp, avif, jxl, jpeg2000; '' for none. avif:50/70/90 sets the settings, "
+              help="Of jpeg, webp, avif, avif-ssim, jxl, jpeg2000; '' for none. avif:50/70/90 sets the settings, "
               "for models too (their quality, 0 to 100).")  # fmt: skip
 @click.option("--points", type=click.IntRange(2), help="At most so many settings per codec.  [default: 9 or 10]")
 @click.option("--metrics", callback=_names, metavar="N,...", help="Of ssimulacra2, psnr, ms_ssim, cvvdp, vmaf_neg, "

@@ -114,9 +114,22 @@ def _webp() -> Coder:
     return _pillow("webp", "WebP", ".webp", (10, 25, 40, 55, 70, 80, 87, 92, 96, 99), "webp", encode)
 
 
-def _avif() -> Coder:
-    encode = PillowEncode("AVIF", (("subsampling", "4:4:4"), ("speed", 6)))
-    return _pillow("avif", "AVIF 4:4:4", ".avif", (25, 35, 45, 55, 62, 69, 76, 82, 88, 93), "avif", encode)
+def _avif(name: str, label: str, *options: tuple[str, object]) -> Coder:
+    encode = PillowEncode("AVIF", (("subsampling", "4:4:4"), ("speed", 6), *options))
+    coder = _pillow(name, label, ".avif", (25, 35, 45, 55, 62, 69, 76, 82, 88, 93), "avif", encode)
+    from PIL import _avif as plugin
+
+    return replace(coder, version=f"{coder.version}, {plugin.codec_versions()}")
+
+
+def _avif_default() -> Coder:
+    """As libavif has it: from 1.4 on tuned for how pictures look (`iq`), before for SSIM."""
+    return _avif("avif", "AVIF 4:4:4")
+
+
+def _avif_ssim() -> Coder:
+    """Tuned for SSIM, as libavif was before 1.4: some 10 % fewer bytes at equal PSNR."""
+    return _avif("avif-ssim", "AVIF 4:4:4, tune=ssim", ("codec", "aom"), ("advanced", {"tune": "ssim"}))
 
 
 def _jpeg2000() -> Coder:
@@ -141,7 +154,7 @@ def _jxl() -> Coder:
 
 
 CLASSIC: dict[str, Callable[[], Coder]] = {
-    "jpeg": _jpeg, "webp": _webp, "avif": _avif, "jxl": _jxl, "jpeg2000": _jpeg2000,
+    "jpeg": _jpeg, "webp": _webp, "avif": _avif_default, "avif-ssim": _avif_ssim, "jxl": _jxl, "jpeg2000": _jpeg2000,
 }  # fmt: skip
 
 

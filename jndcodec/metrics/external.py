@@ -185,7 +185,9 @@ EXTERNAL = (
         higher_is_better=False,
         digits=3,
         smallest=8,
-        missing=lambda: None if shutil.which("butteraugli_main") else "the program butteraugli_main of libjxl",
+        missing=lambda: (
+            None if shutil.which("butteraugli_main") else "butteraugli_main (apt-get install libjxl-devtools)"
+        ),
     ),
     Metric(
         "lpips",
