@@ -22,10 +22,10 @@ import torch
 from jndcodec import Codec
 from jndcodec.entropy.scale_network import ScaleNetwork
 from jndcodec.entropy.symbols import Symbols
-from jndcodec.images import load_picture
+from jndcodec.images.loading import load_picture
+from jndcodec.images.saving import write_image
 from jndcodec.model.native import NativeModel
 from jndcodec.model.transforms import Transforms
-from jndcodec.saving import write_image
 
 PILLOW, RANS, REST = "Pillow (PNG)", "rANS and Python lists", "everything else"
 STAGES = {

@@ -24,6 +24,7 @@ from PIL import Image
 
 from jndcodec import Codec
 from jndcodec.effort import LEVELS
+from jndcodec.effort.compress import compress
 from jndcodec.effort.counting import middle
 from jndcodec.entropy.scale_network import T_MAX
 from jndcodec.evaluate.bdrate import bd_rate
@@ -39,7 +40,7 @@ METRICS = ("psnr", "ssimulacra2", "cvvdp", "butteraugli")
 def code(codec: Codec, rgb: np.ndarray, knob: int, level: int, metrics: list) -> dict:
     """One measurement; the streams are decoded as a decoder would."""
     wall, processor = time.perf_counter(), time.process_time()
-    coded = codec.model.compress(rgb, knob, level)
+    coded = compress(codec.model, rgb, knob, level)
     wall, processor = time.perf_counter() - wall, time.process_time() - processor
     start = time.perf_counter()
     decoded = codec.model.decompress(coded.z, coded.y, coded.symbols_crc, knob, rgb.shape[:2])

@@ -26,12 +26,13 @@ from jndcodec.entropy.lookup import table_index
 from jndcodec.evaluate.bdrate import bd_rate
 from jndcodec.evaluate.results import Curve
 from jndcodec.evaluate.runner import find_sources
+from jndcodec.metrics.distortion import distortion
 from jndcodec.metrics.ssimulacra2 import score
+from jndcodec.model.build import load_model
 from jndcodec.model.layers import gaussian_bits
 from jndcodec.model.vbr import STRIDE_Y, STRIDE_Z, JlcVbr
 from jndcodec.sampling import spread
-from jndcodec.train.losses import distortion
-from jndcodec.weights import load_model, read_info
+from jndcodec.weights import read_info
 
 KNOBS = (0.2, 0.35, 0.5, 0.65, 0.8)
 EQUAL = (STRIDE_Y, 0.0)

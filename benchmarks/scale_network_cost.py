@@ -17,11 +17,11 @@ import torch
 from torch import Tensor, nn
 
 from jndcodec import Codec
-from jndcodec.effort.dead_zone import quantiser
+from jndcodec.entropy.dead_zone import quantiser
 from jndcodec.entropy.scale_network import T_MAX
 from jndcodec.entropy.tables import COUNT, LOG_STEP, SCALE_MIN
 from jndcodec.errors import InputError
-from jndcodec.images import load_picture
+from jndcodec.images.loading import load_picture
 from jndcodec.model.layers import RateGain
 from jndcodec.model.native import NativeModel
 from jndcodec.model.vbr import JlcVbr

@@ -48,8 +48,8 @@ def time_ours(rgb: np.ndarray, precision: str, runs: int, watch: Stopwatch) -> t
     """(encode, decode) in seconds at the rate of one JND."""
     codec = Codec(precision=precision)
     t = round(codec.info.t_1jnd * T_MAX)
-    coded = codec.model.compress(rgb, t)
-    encode = watch.median(lambda: codec.model.compress(rgb, t), runs)
+    coded = codec.model.compress(rgb, t, 0.0)
+    encode = watch.median(lambda: codec.model.compress(rgb, t, 0.0), runs)
     streams = coded.z, coded.y, coded.symbols_crc
     return encode, watch.median(lambda: codec.model.decompress(*streams, t, rgb.shape[:2]), runs)
 

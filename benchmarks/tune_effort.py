@@ -15,9 +15,9 @@ import torch
 from PIL import Image
 
 from jndcodec import Codec
-from jndcodec.cli.paths import PICTURE_SUFFIXES
 from jndcodec.effort.counting import middle
 from jndcodec.effort.tuning import store, tune
+from jndcodec.images.suffixes import PICTURE_SUFFIXES
 from jndcodec.sampling import spread
 
 

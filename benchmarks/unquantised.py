@@ -15,8 +15,8 @@ import torch
 from PIL import Image
 
 from jndcodec.evaluate.runner import find_sources
+from jndcodec.model.build import load_model
 from jndcodec.sampling import spread
-from jndcodec.weights import load_model
 
 SIDE = 64  # pictures are cropped to multiples of it
 

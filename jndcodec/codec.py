@@ -1,6 +1,6 @@
 """Pictures to .jlc bytes and back: `Codec` keeps a model warm, `encode` and `decode` are for one picture.
 
-picture ─ images ─ target (which t) ─ model (symbols) ─ entropy (streams) ─ container ─ bytes
+picture ─ images ─ rate (which t) ─ effort (how hard) ─ model (symbols) ─ entropy (streams) ─ container ─ bytes
 """
 
 from __future__ import annotations
@@ -14,15 +14,15 @@ from typing import Any, BinaryIO
 import torch
 from PIL import Image
 
-from jndcodec import target
-from jndcodec.container import MAX_SIDE, Flags, Jlc, Section, parse
+from jndcodec.container.jlc import MAX_SIDE, Flags, Jlc, Section, parse
+from jndcodec.container.sections import pack_extras, unpack_alpha, unpack_metadata
 from jndcodec.entropy.scale_network import T_MAX
 from jndcodec.errors import LimitError, ModelError, TargetError
-from jndcodec.images import MAX_PIXELS, Picture, load_picture, picture_to_image
+from jndcodec.images.loading import MAX_PIXELS, Picture, load_picture, picture_to_image
 from jndcodec.model.interface import Model, Progress, silent
 from jndcodec.model.native import NativeModel
 from jndcodec.model.vbr import STRIDE_Z
-from jndcodec.sections import pack_extras, unpack_alpha, unpack_metadata
+from jndcodec.rate import target
 from jndcodec.weights import ModelInfo, find_by_id, find_by_name, is_foreign, read_info
 
 Source = str | Path | bytes | BinaryIO | Image.Image | Picture
@@ -93,7 +93,7 @@ class Codec:
         jlc = Jlc(self.id, width, height, 0, 0, Flags.NONE, {Section.Z: b"", Section.Y: b""})
         jlc.flags |= Flags.GREY if picture.grey else Flags.NONE
         jlc.flags |= Flags.NONE if self.model.exact else Flags.FLOAT_ENTROPY
-        jlc.sections |= pack_extras(picture, strip)
+        jlc.sections |= pack_extras(picture.alpha, picture.metadata, strip)
         progress(0.05)
         trials = target.Trials(self.model, picture.rgb, effort, lambda share: progress(0.05 + 0.9 * share))
         jlc.t = self._knob(trials, jlc, quality=quality, jnd=jnd, bpp=bpp, size=size)

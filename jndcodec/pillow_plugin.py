@@ -14,12 +14,12 @@ from typing import Any, BinaryIO
 
 from PIL import Image, ImageFile
 
-from jndcodec.container import MAGIC, Section, parse
+from jndcodec.container.jlc import MAGIC, Section, parse
+from jndcodec.container.sections import unpack_metadata
 from jndcodec.errors import FormatError
-from jndcodec.exif import PREFIX
-from jndcodec.images import load_picture
-from jndcodec.metadata import image_info
-from jndcodec.sections import unpack_metadata
+from jndcodec.images.exif import PREFIX
+from jndcodec.images.loading import load_picture
+from jndcodec.images.metadata import image_info
 
 FORMAT = "JLC"
 _OPTIONS = frozenset(

@@ -41,7 +41,7 @@ def tiny_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A weights file of a model so small that coding takes milliseconds; started by the KLT, so it looks right."""
     import torch
 
-    from jndcodec.export import export_weights
+    from jndcodec.model.export import export_weights
     from jndcodec.model.klt import init_klt
     from jndcodec.model.vbr import JlcVbr, VbrConfig
 

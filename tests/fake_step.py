@@ -15,13 +15,14 @@ import torch
 from torch import nn
 from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTensorMode
 
+from jndcodec.metrics.trade import variable_rate
 from jndcodec.model.vbr import JlcVbr, VbrConfig
 from jndcodec.train.distributed import Team
+from jndcodec.train.native import stratified
 from jndcodec.train.objective import Objective
 from jndcodec.train.optim import build_optimizer
-from jndcodec.train.rates import variable_rate
 from jndcodec.train.step import Step
-from jndcodec.train.subject import Subject, named_parameters, stratified
+from jndcodec.train.subject import Subject, named_parameters
 
 
 def move(module: nn.Module, device: str) -> None:

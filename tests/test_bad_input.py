@@ -16,7 +16,7 @@ from PIL import Image
 import jndcodec
 from jndcodec import errors
 from jndcodec.codec import Codec
-from jndcodec.container import MAGIC, Flags, Jlc, Section, parse
+from jndcodec.container.jlc import MAGIC, Flags, Jlc, Section, parse
 from jndcodec.errors import FormatError, JndcodecError, LimitError, VersionError
 
 

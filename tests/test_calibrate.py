@@ -12,8 +12,8 @@ from PIL import Image
 from jndcodec.codec import Codec
 from jndcodec.entropy.scale_network import T_MAX
 from jndcodec.errors import DataError
-from jndcodec.jnd import jnd_from_ssimulacra2
 from jndcodec.metrics.ssimulacra2 import score
+from jndcodec.rate.jnd import jnd_from_ssimulacra2
 from jndcodec.train import calibrate as calibration
 from jndcodec.train.calibrate import calibrate, margin
 from jndcodec.weights import load_tensors, read_info

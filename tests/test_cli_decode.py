@@ -11,7 +11,7 @@ from cli_tools import open_picture, run, tree, write_png
 from PIL import Image, ImageCms
 
 import jndcodec
-from jndcodec.container import parse
+from jndcodec.container.jlc import parse
 
 ICC = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
 XMP = b'<x:xmpmeta xmlns:x="adobe:ns:meta/"/>'

@@ -13,8 +13,8 @@ from cli_tools import open_picture, run, tree, write_png
 from PIL import Image
 
 import jndcodec
-from jndcodec.container import Section, parse
-from jndcodec.images import MAX_PIXELS
+from jndcodec.container.jlc import Section, parse
+from jndcodec.images.loading import MAX_PIXELS
 
 
 @pytest.fixture

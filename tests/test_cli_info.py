@@ -15,7 +15,7 @@ from PIL import Image
 
 import jndcodec
 from jndcodec import weights
-from jndcodec.container import Flags, parse
+from jndcodec.container.jlc import Flags, parse
 
 HEAVY = ("torch", "compressai", "matplotlib", "rich", "PIL", "numpy")
 

@@ -16,7 +16,7 @@ import pytest
 from cli_tools import run, tree, write_png
 
 from jndcodec.cli.progress import Progress
-from jndcodec.container import parse
+from jndcodec.container.jlc import parse
 from jndcodec.errors import OutputError
 from jndcodec.output import check_output, writing
 

@@ -8,7 +8,8 @@ from pathlib import Path
 import click
 import pytest
 
-from jndcodec.cli.paths import JLC_SUFFIXES, PICTURE_SUFFIXES, decoded_name, encoded_name, plan
+from jndcodec.cli.paths import JLC_SUFFIXES, decoded_name, encoded_name, plan
+from jndcodec.images.suffixes import PICTURE_SUFFIXES
 
 
 @pytest.fixture(autouse=True)

@@ -13,17 +13,18 @@ import pytest
 from PIL import Image
 
 import jndcodec
-from jndcodec import target
 from jndcodec.codec import Codec
-from jndcodec.container import Flags, parse
+from jndcodec.container.jlc import Flags, parse
+from jndcodec.container.sections import pack_alpha, unpack_alpha
 from jndcodec.entropy.scale_network import T_MAX
 from jndcodec.errors import ModelError, TargetError
-from jndcodec.images import Picture
-from jndcodec.jnd import ssimulacra2_from_jnd
+from jndcodec.images.loading import Picture
 from jndcodec.metrics.pixel import psnr
 from jndcodec.model import transforms
-from jndcodec.search import TRIALS
-from jndcodec.sections import pack_alpha, unpack_alpha
+from jndcodec.model.interface import Model
+from jndcodec.rate import target
+from jndcodec.rate.jnd import ssimulacra2_from_jnd
+from jndcodec.rate.search import TRIALS
 from jndcodec.weights import DEFAULT_MODEL, available_models, find_by_id
 
 
@@ -176,13 +177,13 @@ def test_no_coding_of_a_search_is_made_twice(
     options: dict[str, float], effort: int, codec: Codec, photo, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     codings: list[tuple[int, int]] = []
-    compress = codec.model.compress
+    compress = target.compress
 
-    def counted(rgb: np.ndarray, t: int, level: int, *others: object) -> object:
+    def counted(model: Model, rgb: np.ndarray, t: int, level: int, *others: object) -> object:
         codings.append((t, level))
-        return compress(rgb, t, level, *others)
+        return compress(model, rgb, t, level, *others)
 
-    monkeypatch.setattr(codec.model, "compress", counted)
+    monkeypatch.setattr(target, "compress", counted)
     data = codec.encode(Image.fromarray(photo(256, 256, 5)), effort=effort, **options)
     assert 1 < len(codings) == len(set(codings))
     if effort == 3:
@@ -233,5 +234,5 @@ def test_damaged_weights_are_noticed(tiny_weights: Path, tmp_path: Path) -> None
 
 
 def test_importing_the_package_does_not_import_torch() -> None:
-    code = "import sys, jndcodec, jndcodec.container, jndcodec.weights; assert 'torch' not in sys.modules"
+    code = "import sys, jndcodec, jndcodec.container.jlc, jndcodec.weights; assert 'torch' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)

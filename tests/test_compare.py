@@ -12,7 +12,7 @@ from PIL import Image
 
 from jndcodec.errors import InputError, OutputError
 from jndcodec.evaluate import metrics
-from jndcodec.jnd import jnd_from_ssimulacra2
+from jndcodec.rate.jnd import jnd_from_ssimulacra2
 
 
 @pytest.fixture(autouse=True)

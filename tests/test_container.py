@@ -6,7 +6,7 @@ import zlib
 
 import pytest
 
-from jndcodec.container import MAGIC, Flags, Jlc, Section, parse, read_varint, varint
+from jndcodec.container.jlc import MAGIC, Flags, Jlc, Section, parse, read_varint, varint
 from jndcodec.errors import FormatError, JndcodecError, VersionError
 
 ID = bytes(range(8))

@@ -12,7 +12,7 @@ from PIL import Image
 
 from jndcodec import Codec
 from jndcodec.errors import InputError
-from jndcodec.export import export_weights
+from jndcodec.model.export import export_weights
 from jndcodec.model.klt import channel_order, init_klt
 from jndcodec.model.layers import join_quarters, split_quarters
 from jndcodec.model.vbr import JlcVbr, VbrConfig

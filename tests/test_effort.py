@@ -13,14 +13,15 @@ from PIL import Image
 import jndcodec.effort.refine as refine_module
 import jndcodec.effort.settle as settle_module
 from jndcodec.codec import Codec
-from jndcodec.effort.dead_zone import calibrated_dead_zones, dead_zones, quantiser
+from jndcodec.effort.compress import compress
 from jndcodec.effort.objective import COMPANION, Objective, rate_trade
 from jndcodec.effort.tuning import store, tune
+from jndcodec.entropy.dead_zone import calibrated_dead_zones, dead_zones, quantiser
 from jndcodec.entropy.scale_network import T_MAX
 from jndcodec.entropy.tables import COUNT, gaussian_tables
 from jndcodec.errors import InputError, ModelError
-from jndcodec.jnd import ssimulacra2_from_jnd
 from jndcodec.metrics.ssimulacra2 import score
+from jndcodec.rate.jnd import ssimulacra2_from_jnd
 
 
 def test_dead_zones_shrink_with_the_scale():
@@ -59,7 +60,7 @@ def test_levels_beat_each_other_and_any_decoder_reads_them(tiny_weights, photo, 
     knob = round(0.3 * T_MAX)
     objective, costs = Objective(codec.info, knob), {}
     for effort in (1, 3, 5, 9):
-        coded = codec.model.compress(rgb, knob, effort)
+        coded = compress(codec.model, rgb, knob, effort)
         decoded = codec.model.decompress(coded.z, coded.y, coded.symbols_crc, knob, rgb.shape[:2])
         assert np.array_equal(decoded, coded.reconstruct())
         costs[effort] = objective.judge(len(coded.z) + len(coded.y), decoded, rgb)
@@ -78,7 +79,7 @@ def test_windows_give_nearly_what_the_whole_gives(photo, monkeypatch):
     objective = Objective(codec.info, knob)
 
     def cost(effort: int) -> float:
-        coded = codec.model.compress(rgb, knob, effort)
+        coded = compress(codec.model, rgb, knob, effort)
         return objective.judge(len(coded.z) + len(coded.y), coded.reconstruct(), rgb)
 
     single_pass, whole = cost(3), cost(6)
@@ -88,7 +89,7 @@ def test_windows_give_nearly_what_the_whole_gives(photo, monkeypatch):
 
 def shipped_cost(codec: Codec, effort: int, knob: float) -> float:
     rgb = np.array(Image.open(PHOTO).convert("RGB").crop((160, 128, 352, 320)))
-    coded = codec.model.compress(rgb, round(knob * T_MAX), effort)
+    coded = compress(codec.model, rgb, round(knob * T_MAX), effort)
     objective = Objective(codec.info, round(knob * T_MAX))
     return objective.judge(len(coded.z) + len(coded.y), coded.reconstruct(), rgb)
 

@@ -8,7 +8,7 @@ import sys
 import numpy as np
 import pytest
 
-from jndcodec.container import read_varint, varint
+from jndcodec.container.jlc import read_varint, varint
 from jndcodec.entropy import rans
 from jndcodec.entropy.symbols import Symbols
 from jndcodec.entropy.tables import COUNT, PRECISION, Tables, gaussian_tables

@@ -10,8 +10,7 @@ import torch
 from PIL import Image
 
 from jndcodec.codec import Codec
-from jndcodec.container import Section, parse
-from jndcodec.device import choose_dtype
+from jndcodec.container.jlc import Section, parse
 from jndcodec.entropy.scale_network import (
     ACTIVATION_BITS,
     ACTIVATION_LIMIT,
@@ -19,6 +18,7 @@ from jndcodec.entropy.scale_network import (
     ScaleNetwork,
 )
 from jndcodec.errors import ModelError, SymbolError
+from jndcodec.model.device import choose_dtype
 from jndcodec.model.integer_twin import quantise_network
 from jndcodec.model.vbr import JlcVbr
 
@@ -128,7 +128,7 @@ def test_threads_and_onednn_do_not_change_symbols(codec: Codec, data: bytes) -> 
 
 def test_encoder_and_decoder_agree_on_the_picture(codec: Codec, photo) -> None:
     rgb = photo(130, 70, 3)
-    coded = codec.model.compress(rgb, 40000)
+    coded = codec.model.compress(rgb, 40000, 0.0)
     decoded = codec.model.decompress(coded.z, coded.y, coded.symbols_crc, 40000, (130, 70))
     np.testing.assert_array_equal(coded.reconstruct(), decoded)
 

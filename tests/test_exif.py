@@ -11,9 +11,9 @@ import pytest
 import tifffile
 from PIL import Image
 
-from jndcodec.exif import PREFIX, clean, into_tiff
-from jndcodec.images import Picture, load_picture, picture_to_image
-from jndcodec.saving import format_for, write_image
+from jndcodec.images.exif import PREFIX, clean, into_tiff
+from jndcodec.images.loading import Picture, load_picture, picture_to_image
+from jndcodec.images.saving import format_for, write_image
 
 Rows = list[tuple[int, int, int, bytes]]  # tag, type, count, value
 SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4}

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from jndcodec.codec import Codec
-from jndcodec.container import Section, parse
+from jndcodec.container.jlc import Section, parse
 
 GOLDEN = Path(__file__).parent / "golden"
 

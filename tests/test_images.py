@@ -12,9 +12,9 @@ import pytest
 from PIL import Image, ImageCms
 
 from jndcodec.errors import InputError, LimitError, OutputError
-from jndcodec.exif import PREFIX
-from jndcodec.images import MAX_PIXELS, Picture, load_picture, picture_to_image
-from jndcodec.saving import format_for, write_image
+from jndcodec.images.exif import PREFIX
+from jndcodec.images.loading import MAX_PIXELS, Picture, load_picture, picture_to_image
+from jndcodec.images.saving import format_for, write_image
 
 SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
 XMP = b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><d tiff:Orientation="6">\xc3\xa9</d></x:xmpmeta>'

@@ -8,7 +8,7 @@ from itertools import pairwise
 import pytest
 
 from jndcodec.errors import TargetError
-from jndcodec.jnd import jnd_from_ssimulacra2, jnd_range, ssimulacra2_from_jnd
+from jndcodec.rate.jnd import jnd_from_ssimulacra2, jnd_range, ssimulacra2_from_jnd
 
 CLASSIC = {90: 0.12, 86.4: 0.25, 83: 0.5, 78: 1.0, 72.7: 1.5, 67.8: 2.0}
 LEARNED = {85.4: 0.25, 83.1: 0.5, 80.2: 1.0, 74.3: 1.5, 68.1: 2.0}

@@ -10,10 +10,11 @@ from torch import Tensor
 from train_tools import StubFeatures
 
 from jndcodec.errors import InputError
+from jndcodec.metrics.distortion import distortion, mse_255, tone_255
+from jndcodec.metrics.trade import LAMBDA, MSE_AT_TOP, RateTrade, fixed_rate, variable_rate
 from jndcodec.train import losses
 from jndcodec.train.distributed import Team
 from jndcodec.train.objective import Objective
-from jndcodec.train.rates import LAMBDA, MSE_AT_TOP, RateTrade, fixed_rate, variable_rate
 
 
 @pytest.fixture
@@ -32,11 +33,9 @@ RATE, LMBDA = torch.tensor([0.5, 0.7]), torch.tensor([0.01, 0.02])
 def test_tone_sees_block_means_alone(pictures: tuple[Tensor, Tensor, Tensor]) -> None:
     x = pictures[0]
     checker = 1 - 2.0 * ((torch.arange(64)[:, None] + torch.arange(64)) % 2)
-    torch.testing.assert_close(losses.tone_255(x + 0.1 * checker, x), torch.zeros(2), atol=1e-6, rtol=0)
+    torch.testing.assert_close(tone_255(x + 0.1 * checker, x), torch.zeros(2), atol=1e-6, rtol=0)
     tint = torch.tensor([-0.9, 0.4, -0.9])[:, None, None] / 255
-    torch.testing.assert_close(
-        losses.tone_255(x + tint, x), torch.full((2,), (0.81 + 0.16 + 0.81) / 3), rtol=1e-3, atol=0
-    )
+    torch.testing.assert_close(tone_255(x + tint, x), torch.full((2,), (0.81 + 0.16 + 0.81) / 3), rtol=1e-3, atol=0)
 
 
 def test_only_squared_error_fades_beside_another_metric() -> None:
@@ -64,12 +63,12 @@ def mse(a: Tensor, b: Tensor) -> Tensor:
 
 def test_mse_is_255_squared_times_the_mean_square(pictures: tuple[Tensor, ...]) -> None:
     x, _, x_hat = pictures
-    torch.testing.assert_close(losses.mse_255(x_hat, x), mse(x_hat, x))
+    torch.testing.assert_close(mse_255(x_hat, x), mse(x_hat, x))
 
 
 def test_rd(pictures: tuple[Tensor, ...]) -> None:
     x, _, x_hat = pictures
-    value = losses.rd(RATE, losses.mse_255(x_hat, x), LMBDA)
+    value = losses.rd(RATE, mse_255(x_hat, x), LMBDA)
     torch.testing.assert_close(value, RATE + LMBDA * mse(x_hat, x))
     expected = LMBDA[:, None, None, None] * 255**2 * 2 * (x_hat - x) / x[0].numel()
     torch.testing.assert_close(gradient(value, x_hat), expected)
@@ -96,7 +95,7 @@ def test_iwl_paper_has_the_gradient_of_rd(pictures: tuple[Tensor, ...], metric: 
     iwl = objective("iwl", "paper", metric)(x, x_jnd, torch.zeros(2), x_hat, RATE * 64 * 64).loss
     rd = objective("rd", "paper", metric)(x, None, torch.zeros(2), x_hat, RATE * 64 * 64).loss
     assert not torch.isclose(iwl, rd)
-    d = losses.distortion(metric)
+    d = distortion(metric)
     lmbda = objective("rd", "paper", metric).trade.lmbda(torch.zeros(2))
     torch.testing.assert_close(rd - iwl, (lmbda * d(x_jnd, x)).mean())
     torch.testing.assert_close(gradient(iwl, x_hat), gradient(rd, x_hat))
@@ -104,13 +103,13 @@ def test_iwl_paper_has_the_gradient_of_rd(pictures: tuple[Tensor, ...], metric: 
 
 def test_iwl_balanced_is_a_hinge(pictures: tuple[Tensor, ...]) -> None:
     x, x_jnd, x_hat = pictures
-    d, d_jnd = losses.mse_255(x_hat, x), losses.mse_255(x_jnd, x)
+    d, d_jnd = mse_255(x_hat, x), mse_255(x_jnd, x)
     assert d[0] < d_jnd[0] and d[1] > d_jnd[1]
     hinge = losses.iwl_balanced(RATE, d, d_jnd, LMBDA, weight=1.0)
     torch.testing.assert_close(hinge[0], RATE[0])  # below the JND level: nothing but the rate
     assert gradient(hinge[0], x_hat).abs().max() == 0
     torch.testing.assert_close(hinge[1], RATE[1] + LMBDA[1] * (d[1] - d_jnd[1]))
-    plain = losses.iwl_balanced(RATE, losses.mse_255(x_hat, x), d_jnd, LMBDA, weight=0.9)
+    plain = losses.iwl_balanced(RATE, mse_255(x_hat, x), d_jnd, LMBDA, weight=0.9)
     torch.testing.assert_close(plain[0], RATE[0] + LMBDA[0] * 0.1 * d[0])
     assert gradient(plain[0], x_hat).abs().max() > 0
 
@@ -186,6 +185,6 @@ def test_mix_of_metrics_in_units_of_the_first(pictures: tuple[Tensor, ...]) -> N
     trade = RateTrade({"ssimulacra2": 1.0, "mse": 0.1}, {"ssimulacra2": (0.01, 4.0), "mse": (0.001, 0.35)})
     mixed = Objective(trade, "rd", "balanced", None)
     t = torch.tensor([0.0, 1.0])
-    raw, square = losses.distortion("ssimulacra2")(x_hat, x), mse(x_hat, x)
+    raw, square = distortion("ssimulacra2")(x_hat, x), mse(x_hat, x)
     expected = trade.lmbda(t) * raw + 0.1 * trade.lmbda(t, "mse") * square * torch.tensor([1.0, MSE_AT_TOP])
     torch.testing.assert_close(trade.lmbda(t) * mixed.distance(x_hat, x, t), expected)

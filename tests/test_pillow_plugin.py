@@ -13,7 +13,7 @@ from PIL import Image, UnidentifiedImageError
 
 import jndcodec
 import jndcodec.pillow_plugin  # noqa: F401 - registers
-from jndcodec.container import parse
+from jndcodec.container.jlc import parse
 
 
 @pytest.fixture

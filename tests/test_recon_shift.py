@@ -13,14 +13,15 @@ from PIL import Image
 from safetensors.numpy import load_file, save_file
 
 from jndcodec import Codec
-from jndcodec.effort.dead_zone import dead_zones, quantiser
+from jndcodec.entropy.dead_zone import dead_zones, quantiser
 from jndcodec.entropy.lookup import table_index
 from jndcodec.entropy.scale_network import T_MAX
 from jndcodec.entropy.tables import COUNT, LOG_STEP, SCALE_MIN, gaussian_tables
-from jndcodec.export import export_weights
+from jndcodec.model.build import build_model
+from jndcodec.model.export import export_weights
 from jndcodec.model.native import NativeModel
 from jndcodec.model.vbr import JlcVbr, VbrConfig
-from jndcodec.weights import METADATA_KEY, build_model, load_tensors, model_id, read_info
+from jndcodec.weights import METADATA_KEY, load_tensors, model_id, read_info
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from jndcodec.entropy.scale_network import T_MAX
-from jndcodec.search import TRIALS, Expected, search
+from jndcodec.rate.search import TRIALS, Expected, search
 from jndcodec.weights import available_models, find_by_name
 
 LINE = Expected(np.array([0.0, T_MAX]), np.array([0.0, 1.0]))

@@ -10,8 +10,8 @@ import pytest
 import torch
 
 from jndcodec.errors import InputError
-from jndcodec.export import export_weights
 from jndcodec.model import transforms
+from jndcodec.model.export import export_weights
 from jndcodec.model.layers import Residual, Slim
 from jndcodec.model.native import NativeModel
 from jndcodec.model.vbr import JlcVbr, VbrConfig

@@ -9,10 +9,10 @@ import pytest
 import torch
 
 from jndcodec import Codec
-from jndcodec.export import export_weights
 from jndcodec.model import native, transforms
+from jndcodec.model.export import export_weights
+from jndcodec.model.tiling import Span, spans
 from jndcodec.model.vbr import JlcVbr, VbrConfig
-from jndcodec.tiling import Span, spans
 
 T = 40000
 
@@ -49,10 +49,10 @@ def test_tiled_is_untiled(
     of float sums: convolution kernels add in another order for another size, which turns one pixel in 10^5 by a level.
     """
     rgb = photo(*size)
-    whole = codec.model.compress(rgb, T, 1)
+    whole = codec.model.compress(rgb, T, 0.0)
     monkeypatch.setattr(transforms, "WINDOW", 8)
     monkeypatch.setattr(transforms, "STRIP", 64)
-    parts = codec.model.compress(rgb, T, 1)
+    parts = codec.model.compress(rgb, T, 0.0)
     symbols, same = (codec.model.unpack(coded.z, coded.y, T, size) for coded in (whole, parts))
     tiled = codec.model.decompress(whole.z, whole.y, whole.symbols_crc, T, size)
     monkeypatch.undo()
@@ -71,7 +71,7 @@ def test_a_halo_too_small_is_seen(
     rgb, size = photo(320, 448), (320, 448)
     model = codec.model
     y = model.analyse(rgb, T)
-    symbols = model.unpack(*(lambda c: (c.z, c.y))(model.compress(rgb, T, 1)), T, size)
+    symbols = model.unpack(*(lambda c: (c.z, c.y))(model.compress(rgb, T, 0.0)), T, size)
     run = {
         "analyse": lambda: model.analyse(rgb, T),
         "hyper_analyse": lambda: model.hyper_analyse(y, T),

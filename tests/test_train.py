@@ -12,15 +12,16 @@ import pytest
 import torch
 from train_tools import parameters, settings, train, write_data
 
-from jndcodec.effort.dead_zone import dead_zones
 from jndcodec.effort.tuning import store
+from jndcodec.entropy.dead_zone import dead_zones
 from jndcodec.entropy.tables import COUNT, gaussian_tables
 from jndcodec.errors import DataError, InputError, ModelError, OutputError
+from jndcodec.model.build import load_model
 from jndcodec.train.checkpoint import load_checkpoint, save_checkpoint
 from jndcodec.train.finish import export_run
 from jndcodec.train.loop import Trainer
 from jndcodec.train.settings import Settings, Stage, check, parse_stages
-from jndcodec.weights import load_model, read_info
+from jndcodec.weights import read_info
 
 
 @pytest.fixture(scope="session")

@@ -19,7 +19,7 @@ from safetensors.torch import save_file
 
 from jndcodec import Codec
 from jndcodec.cli.info import read_facts
-from jndcodec.container import Section, parse
+from jndcodec.container.jlc import Section, parse
 from jndcodec.entropy import rans
 from jndcodec.entropy.tables import gaussian_tables
 from jndcodec.errors import FormatError, JndcodecError, LimitError, ModelError, SymbolError, TargetError

@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from jndcodec.cli.options import weights_option
-from jndcodec.jnd import UNCERTAINTY
+from jndcodec.rate.jnd import UNCERTAINTY
 
 
 @click.command(short_help="Compare a picture with its decoded version.", epilog=UNCERTAINTY)
@@ -34,7 +34,7 @@ def compare(
     from jndcodec.evaluate.comparison import as_page, as_text, read_decoded
     from jndcodec.evaluate.comparison import compare as compare_pictures
     from jndcodec.evaluate.metrics import choose
-    from jndcodec.images import load_picture
+    from jndcodec.images.loading import load_picture
     from jndcodec.output import check_output, writing
 
     if html:

@@ -50,7 +50,7 @@ def decode(
     encode`.
     """
     from jndcodec.cli import batch
-    from jndcodec.saving import format_for
+    from jndcodec.images.saving import format_for
 
     ending = None if suffix == ORIGINAL else "." + (suffix or "png").lstrip(".")
     tasks = plan(inputs, output, JLC_SUFFIXES, lambda name: decoded_name(name, ending))
@@ -77,7 +77,7 @@ def _decode(
 ) -> Done:
     """Decode one file. Runs in worker processes too. ending: of the output, None for the original's."""
     from jndcodec.codec import decode as decode_bytes
-    from jndcodec.saving import format_for, write_image
+    from jndcodec.images.saving import format_for, write_image
 
     start = time.monotonic()
     file_format = format_for(ending or Path(decoded_name(source, None)).suffix)

@@ -19,10 +19,11 @@ from jndcodec.cli.options import (
     threads_per_job,
     weights_option,
 )
-from jndcodec.cli.paths import PICTURE_SUFFIXES, PIPE, encoded_name, plan
+from jndcodec.cli.paths import PIPE, encoded_name, plan
 from jndcodec.cli.report import Done, kilobytes
 from jndcodec.errors import DependencyError, ModelError
-from jndcodec.jnd import UNCERTAINTY
+from jndcodec.images.suffixes import PICTURE_SUFFIXES
+from jndcodec.rate.jnd import UNCERTAINTY
 
 if TYPE_CHECKING:
     from jndcodec.codec import Codec
@@ -112,8 +113,8 @@ def _encode(
     limit: dict[str, int],
 ) -> Done:
     """Encode one file. Runs in worker processes too."""
-    from jndcodec.container import parse
-    from jndcodec.images import load_picture
+    from jndcodec.container.jlc import parse
+    from jndcodec.images.loading import load_picture
     from jndcodec.output import is_device
 
     start = time.monotonic()

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import click
 
-from jndcodec.jnd import UNCERTAINTY, ssimulacra2_from_jnd
+from jndcodec.rate.jnd import UNCERTAINTY, ssimulacra2_from_jnd
 
 CODECS = "jpeg,webp,avif,avif-ssim,jpeg2000"
 

@@ -10,7 +10,7 @@ import click
 
 from jndcodec.cli.paths import read_jlc
 from jndcodec.cli.report import json_option, kilobytes, report_error
-from jndcodec.container import VERSION, Section, parse
+from jndcodec.container.jlc import VERSION, Section, parse
 from jndcodec.errors import JndcodecError
 from jndcodec.weights import find_by_id
 

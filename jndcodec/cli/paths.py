@@ -11,16 +11,11 @@ from pathlib import Path
 
 import click
 
-from jndcodec.container import MAGIC
+from jndcodec.container.jlc import MAGIC
 from jndcodec.errors import InputError, JndcodecError, OutputError
+from jndcodec.images.suffixes import PICTURE_SUFFIXES
 
 PIPE = "-"
-# What is taken from a folder. A file named on the command line is tried whatever its name is. Formats that are not read
-# (HEIC, JPEG XL) stand here too, so that such pictures are reported and not passed over.
-PICTURE_SUFFIXES = frozenset(
-    ".apng .avif .avifs .bmp .dib .gif .heic .heif .hif .j2c .j2k .jfif .jp2 .jpc .jpe .jpeg .jpf .jpg .jpx .jxl .pbm "
-    ".pcx .pgm .png .pnm .ppm .psd .qoi .sgi .tga .tif .tiff .webp".split()
-)
 JLC_SUFFIXES = frozenset({".jlc"})
 
 

@@ -12,10 +12,9 @@ from torch import Tensor
 
 from jndcodec.entropy.scale_network import T_MAX
 from jndcodec.errors import InputError
-from jndcodec.tiling import spans
-from jndcodec.train.losses import distortion
-from jndcodec.train.rates import RateTrade, variable_rate
-from jndcodec.train.settings import parse_metrics
+from jndcodec.metrics.distortion import distortion
+from jndcodec.metrics.trade import RateTrade, parse_metrics, variable_rate
+from jndcodec.model.tiling import spans
 from jndcodec.weights import ModelInfo
 
 COMPANION = 1.0  # least share of MSE beside another metric; like every companion it fades out towards t = 1

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -26,11 +25,9 @@ from jndcodec.entropy.scale_network import T_MAX
 from jndcodec.model.context import step_masks
 from jndcodec.model.interface import Progress
 from jndcodec.model.layers import gaussian_bits
+from jndcodec.model.native import NativeModel
+from jndcodec.model.tiling import Span, windows
 from jndcodec.model.vbr import STRIDE_Y, STRIDE_Z, JlcVbr
-from jndcodec.tiling import Span, windows
-
-if TYPE_CHECKING:
-    from jndcodec.model.native import NativeModel
 
 WINDOW = 64  # elements of y on a side: 1024 pixels, about 1 GB
 HALO = 8  # elements of y, a multiple of CELL; g_s reaches about as far

@@ -8,7 +8,6 @@ least, and what is rounded next time leans that way.
 from __future__ import annotations
 
 import functools
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -18,9 +17,7 @@ from jndcodec.effort.objective import Objective
 from jndcodec.effort.refine import CELL, over_z, pixels_of
 from jndcodec.entropy.scale_network import T_MAX
 from jndcodec.model.interface import Compressed
-
-if TYPE_CHECKING:
-    from jndcodec.model.native import NativeModel
+from jndcodec.model.native import NativeModel
 
 ROUNDINGS = (0.0, 1.0)  # shares of the dead zones
 CORRECTIONS = 3  # at most

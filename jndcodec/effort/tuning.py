@@ -1,6 +1,6 @@
 """Dead zones tuned on pictures, once per weights file, and kept in its calibration.
 
-The table of w (jndcodec.effort.dead_zone) is searched range by range for the fewest bits at equal quality: how far
+The table of w (jndcodec.entropy.dead_zone) is searched range by range for the fewest bits at equal quality: how far
 each coding lies below the curve of plain rounding, log R over quality, averaged over pictures and rate knobs.
 """
 
@@ -16,8 +16,8 @@ from pathlib import Path
 import numpy as np
 from torch import Tensor, from_numpy
 
-from jndcodec.effort.dead_zone import CALIBRATION_KEY, DISTORTION, Quantise, dead_zones, quantiser
 from jndcodec.effort.objective import Objective
+from jndcodec.entropy.dead_zone import CALIBRATION_KEY, DISTORTION, Quantise, dead_zones, quantiser
 from jndcodec.entropy.scale_network import T_MAX
 from jndcodec.model.native import NativeModel
 from jndcodec.weights import METADATA_KEY

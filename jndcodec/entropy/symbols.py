@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from jndcodec.container import read_varint, varint
+from jndcodec.container.jlc import read_varint, varint
 from jndcodec.entropy import rans
 from jndcodec.entropy.tables import Tables
 from jndcodec.errors import FormatError

@@ -15,8 +15,8 @@ from jndcodec.evaluate.metrics import BY_NAME, measure
 from jndcodec.evaluate.report import page
 from jndcodec.evaluate.results import Row
 from jndcodec.evaluate.viewer import data_url, facts, picture
-from jndcodec.jnd import LAST_JND, UNCERTAINTY, jnd_range
 from jndcodec.metrics.external import Metric
+from jndcodec.rate.jnd import LAST_JND, UNCERTAINTY, jnd_range
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ class Comparison:
 def read_decoded(path: Path, decode: Callable[[bytes], Any]) -> np.ndarray:
     """RGB of a picture file, a .jxl (with the jxl codec) or a .jlc (with `decode`). (H, W, 3) uint8."""
     from jndcodec.evaluate.codecs import classic_coder
-    from jndcodec.images import load_picture
+    from jndcodec.images.loading import load_picture
 
     if path.suffix.lower() == ".jlc":
         return np.asarray(decode(path.read_bytes()).convert("RGB"))

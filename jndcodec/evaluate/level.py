@@ -1,7 +1,7 @@
 """Mean size at one JND: what each codec needs until a mean observer just notices a difference.
 
 Each picture's size is interpolated (log bytes, linear in the score) where its score crosses the level of one JND:
-SSIMULACRA2 78.0 for classic codecs and 80.2 for learned ones (`jndcodec.jnd`), CVVDP 9.67 and 9.78 JOD. Means over
+SSIMULACRA2 78.0 for classic codecs and 80.2 for learned ones (`jndcodec.rate.jnd`), CVVDP 9.67 and 9.78 JOD. Means over
 different pictures cannot be compared, so a codec whose sweep misses the level on any picture has no mean, by name.
 """
 
@@ -12,7 +12,7 @@ from math import exp, log
 from statistics import fmean
 
 from jndcodec.evaluate.results import Row
-from jndcodec.jnd import CVVDP_ONE_JND, ssimulacra2_from_jnd
+from jndcodec.rate.jnd import CVVDP_ONE_JND, ssimulacra2_from_jnd
 
 
 @dataclass(frozen=True)

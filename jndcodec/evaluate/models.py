@@ -48,7 +48,7 @@ class ModelCoder:
         return _codec(self.files[round(setting) - 1], self.device, self.precision).encode(image)
 
     def decode(self, data: bytes) -> np.ndarray:
-        from jndcodec.container import parse
+        from jndcodec.container.jlc import parse
 
         made_with = parse(data).model_id
         for file in self.files:

@@ -30,7 +30,7 @@ from jndcodec.evaluate.results import (
 from jndcodec.evaluate.runner import Source
 from jndcodec.evaluate.table import Table, means_table, rates_table, sizes_table
 from jndcodec.evaluate.viewer import viewer_data
-from jndcodec.jnd import UNCERTAINTY
+from jndcodec.rate.jnd import UNCERTAINTY
 
 ANCHORS = ("avif", "jpeg")  # first choice first; else the first codec
 JND_METRICS = ("ssimulacra2", "cvvdp")  # those whose value at one JND is known

@@ -9,8 +9,8 @@ from io import StringIO
 from pathlib import Path
 from statistics import fmean
 
-from jndcodec.jnd import jnd_from_ssimulacra2
 from jndcodec.output import writing
+from jndcodec.rate.jnd import jnd_from_ssimulacra2
 
 
 @dataclass

@@ -25,7 +25,7 @@ from jndcodec.evaluate.results import Row, write_whole
 from jndcodec.workers import map_in_order
 
 if TYPE_CHECKING:
-    from jndcodec.images import Picture
+    from jndcodec.images.loading import Picture
 
 CACHE_VERSION = 1  # raise it when a row or a metric of ours changes
 
@@ -57,7 +57,7 @@ def pixel_hash(rgb: np.ndarray) -> str:
 
 @lru_cache(maxsize=1)
 def _load(path: str) -> Picture:
-    from jndcodec.images import load_picture
+    from jndcodec.images.loading import load_picture
 
     return load_picture(path)
 

@@ -33,8 +33,8 @@ class Model(Protocol):
     exact: bool  # integers alone decide the symbols
     variable_rate: bool  # whether t does anything
 
-    def compress(self, rgb: np.ndarray, t: int, effort: int = 1, progress: Progress = silent) -> Compressed:
-        """Code a picture; effort 1 … 9 trades time for bytes."""
+    def compress(self, rgb: np.ndarray, t: int, dead_zone: float = 1.0, progress: Progress = silent) -> Compressed:
+        """Code a picture in one pass; `dead_zone`: the share of the model's dead zones that rounding uses."""
 
     def decompress(
         self, z: bytes, y: bytes, symbols_crc: int, t: int, size: tuple[int, int], progress: Progress = silent

@@ -13,20 +13,18 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from jndcodec.effort import level_of
-from jndcodec.effort.dead_zone import Quantise, calibrated_dead_zones, quantiser
+from jndcodec.entropy.dead_zone import Quantise, calibrated_dead_zones, quantiser
 from jndcodec.entropy.symbols import SYMBOL_LIMIT, Symbols
 from jndcodec.entropy.tables import Tables
 from jndcodec.errors import SymbolError
 from jndcodec.model.context import STEPS, put_step, step_masks, take_step
 from jndcodec.model.interface import Compressed, Progress, silent
+from jndcodec.model.tiling import Span
 from jndcodec.model.transforms import CELL, H_S_HALO, Transforms, latent_size
 from jndcodec.model.vbr import STRIDE_Y
-from jndcodec.tiling import Span
 from jndcodec.weights import ModelInfo, load_tensors, read_scale_network
 
 ANALYSIS, SYNTHESIS = 0.7, 0.6  # about the shares of g_a and g_s in the time of their directions, for progress
-DESCENT = 0.9  # and that of gradient descent, where there is any
 
 
 class NativeModel(Transforms):
@@ -47,19 +45,11 @@ class NativeModel(Transforms):
 
     # -- the two directions (jndcodec.model.interface)
 
-    def compress(self, rgb: np.ndarray, t: int, effort: int = 1, progress: Progress = silent) -> Compressed:
-        level = level_of(effort)
-        y = self.analyse(rgb, t, silent if level.steps else lambda share: progress(ANALYSIS * share))
-        z = self.hyper_analyse(y, t)
-        single_pass, _ = self.code(y, z, t, rgb.shape[:2], level.dead_zone, keep=level.steps > 0)
-        if not level.steps:
-            progress(1.0)
-            return single_pass
-        from jndcodec.effort.refine import refine
-        from jndcodec.effort.settle import settle
-
-        y, z = refine(self, rgb, y, z, t, level.steps, lambda share: progress(DESCENT * share))
-        return settle(self, rgb, y, z, t, single_pass)
+    def compress(self, rgb: np.ndarray, t: int, dead_zone: float = 1.0, progress: Progress = silent) -> Compressed:
+        y = self.analyse(rgb, t, lambda share: progress(ANALYSIS * share))
+        coded, _ = self.code(y, self.hyper_analyse(y, t), t, rgb.shape[:2], dead_zone, keep=False)
+        progress(1.0)
+        return coded
 
     def code(
         self, y: Tensor, z: Tensor, t: int, size: tuple[int, int], dead_zone: float, keep: bool = True

@@ -13,12 +13,13 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from jndcodec.device import choose_device, choose_dtype, keep_freed_memory
 from jndcodec.entropy.scale_network import T_MAX
+from jndcodec.model.build import build_model
+from jndcodec.model.device import choose_device, choose_dtype, keep_freed_memory
 from jndcodec.model.interface import Progress, silent
+from jndcodec.model.tiling import Span, read_padded, spans, windows
 from jndcodec.model.vbr import STRIDE_Y, STRIDE_Z
-from jndcodec.tiling import Span, read_padded, spans, windows
-from jndcodec.weights import ModelInfo, build_model
+from jndcodec.weights import ModelInfo
 
 WINDOW = 128  # elements of y on a side of what the transforms read at once: 2048 pixels
 STRIP = 32768  # elements of y per channel in what the hyper transforms and the context read at once

@@ -19,7 +19,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from jndcodec.effort.dead_zone import quantiser
+from jndcodec.entropy.dead_zone import quantiser
 from jndcodec.entropy.lookup import look_up, table_index
 from jndcodec.entropy.tables import COUNT
 from jndcodec.model.context import STEPS, Context, step_masks

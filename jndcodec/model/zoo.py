@@ -78,8 +78,8 @@ class ZooModel:
         )
 
     @torch.inference_mode()
-    def compress(self, rgb: np.ndarray, t: int, effort: int = 1, progress: Progress = silent) -> Compressed:
-        """Code a picture. t, effort and progress change nothing. LimitError over MAX_PIXELS."""
+    def compress(self, rgb: np.ndarray, t: int, dead_zone: float = 1.0, progress: Progress = silent) -> Compressed:
+        """Code a picture. t, dead_zone and progress change nothing. LimitError over MAX_PIXELS."""
         size = rgb.shape[:2]
         rows, columns = _cells(size)
         padding = [(0, rows * STRIDE - size[0]), (0, columns * STRIDE - size[1]), (0, 0)]

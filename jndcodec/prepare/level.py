@@ -1,6 +1,6 @@
 """JND1 pictures: a classic codec at the quality where SSIMULACRA2 falls to a level of just noticeable difference.
 
-What stands in for subjective data, which nobody can ship; how the levels were measured is told in `jndcodec.jnd`.
+What stands in for subjective data, which nobody can ship; how the levels were measured is told in `jndcodec.rate.jnd`.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ import numpy as np
 import PIL
 
 from jndcodec.evaluate.codecs import Coder, PillowEncode, classic_coder
-from jndcodec.jnd import FLICKER, NOTICEABLE, STRICT, ssimulacra2_from_jnd
 from jndcodec.metrics.arrays import Reference
+from jndcodec.rate.jnd import FLICKER, NOTICEABLE, STRICT, ssimulacra2_from_jnd
 
 LEVELS = {"noticeable": NOTICEABLE, "strict": STRICT, "flicker": FLICKER}
 CODECS = ("avif", "jpeg", "webp", "jxl")

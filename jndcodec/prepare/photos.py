@@ -12,9 +12,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageCms, ImageOps
 
-from jndcodec.cli.paths import PICTURE_SUFFIXES
 from jndcodec.errors import DataError, InputError
-from jndcodec.images import load_picture
+from jndcodec.images.loading import load_picture
+from jndcodec.images.suffixes import PICTURE_SUFFIXES
 
 SAME = 5  # of 64 bits of difference hash that may differ between copies of one photo
 _BITS = np.array([bin(i).count("1") for i in range(256)], np.uint8)

@@ -23,10 +23,10 @@ from PIL import Image
 from jndcodec.codec import Codec
 from jndcodec.entropy.scale_network import T_MAX
 from jndcodec.errors import DataError
-from jndcodec.export import rewrite_calibration
-from jndcodec.jnd import jnd_from_ssimulacra2
 from jndcodec.metrics.ssimulacra2 import score
-from jndcodec.search import Expected, search
+from jndcodec.model.export import rewrite_calibration
+from jndcodec.rate.jnd import jnd_from_ssimulacra2
+from jndcodec.rate.search import Expected, search
 from jndcodec.weights import ModelInfo
 
 MEAN = 1.0  # JND over the pictures, at most

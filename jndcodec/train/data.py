@@ -19,9 +19,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageOps, features
 
-from jndcodec.cli.paths import PICTURE_SUFFIXES
 from jndcodec.errors import DataError, DependencyError
-from jndcodec.images import load_picture
+from jndcodec.images.loading import load_picture
+from jndcodec.images.suffixes import PICTURE_SUFFIXES
 from jndcodec.train.tiles import TileSet
 
 HELD_OUT = 0.05  # share of the pictures kept for validation where the data has no test part, at most HELD_OUT_MOST

@@ -7,8 +7,8 @@ import sys
 
 import torch
 
-from jndcodec.device import processor_has_bf16
 from jndcodec.errors import InputError
+from jndcodec.model.device import processor_has_bf16
 
 # glibc's malloc.h: M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_THRESHOLD; bytes, as C integers
 KEEP = {-1: (2 << 30) - 1, -2: 256 << 20, -3: 32 << 20}
@@ -45,8 +45,8 @@ def keep_memory_of_steps() -> None:
     """Let glibc keep what a step frees for the next one: a tenth of the time of a step on a virtual machine.
 
     Else it gives the better part of a gigabyte back to the system after every step, and takes it anew, page by page.
-    A program of its own may do so; a codec in somebody's process is more modest (`jndcodec.device`). Other allocators
-    take no notice.
+    A program of its own may do so; a codec in somebody's process is more modest (`jndcodec.model.device`). Other
+    allocators take no notice.
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
     if mallopt:

@@ -29,7 +29,7 @@ def export_run(trainer: Trainer, name: str, command: str) -> Path:
         export_zoo(trainer.step.average, path, trainer.settings, record)
         return path
     from jndcodec.effort.counting import fit_tables, middle
-    from jndcodec.export import export_weights
+    from jndcodec.model.export import export_weights
     from jndcodec.train.calibrate import PICTURES, SIDE, calibrate
 
     path = trainer.out / f"{name}.safetensors"

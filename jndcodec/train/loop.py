@@ -17,14 +17,16 @@ from jndcodec.train.data import open_dataset
 from jndcodec.train.device import has_bf16, keep_memory_of_steps, pick_bf16, pick_device
 from jndcodec.train.distributed import Team
 from jndcodec.train.logbook import Logbook
+from jndcodec.train.native import build_native_subject
 from jndcodec.train.objective import Objective
 from jndcodec.train.optim import Optimizer, build_optimizer
 from jndcodec.train.schedule import Plateau, cosine
 from jndcodec.train.settings import Settings, parse_stages
 from jndcodec.train.state import about, restore, snapshot
 from jndcodec.train.step import Step
-from jndcodec.train.subject import build_subject, named_parameters, set_threads
+from jndcodec.train.subject import named_parameters, set_threads
 from jndcodec.train.validate import Stopped, measure
+from jndcodec.train.zoo import build_zoo_subject
 
 LAST, BEST = "last.pt", "best.pt"
 KLT_PIXELS = 120 * 256**2  # that the start of jlc-vbr is computed from
@@ -58,7 +60,7 @@ class Trainer:
         torch.backends.cudnn.allow_tf32 = False  # float32 is only where pixels need all its digits
         torch.backends.cudnn.benchmark = True
         self.data = open_dataset(settings.roots, settings.needs_jnd)
-        self.subject = build_subject(settings, self._tiles)
+        self.subject = build_native_subject(settings, self._tiles) if settings.native else build_zoo_subject(settings)
         self.subject.module.to(self.device).train()
         if settings.native:
             self.subject.module.to(memory_format=torch.channels_last)

@@ -7,9 +7,10 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from jndcodec.metrics.distortion import distortion, mse_255
+from jndcodec.metrics.trade import RateTrade
 from jndcodec.train import losses
 from jndcodec.train.distributed import Team
-from jndcodec.train.rates import RateTrade
 
 # --weight where it is not given. PWL: original against JND1; IWL: hinge against plain; FWL: pixels against features.
 WEIGHT = {("paper", "fwl"): 0.9, ("balanced", "pwl"): 0.5, ("balanced", "iwl"): 0.9, ("balanced", "fwl"): 0.5}
@@ -36,7 +37,7 @@ class Objective(nn.Module):
         self.trade, self.loss, self.variant = trade, loss, variant
         self.weight = WEIGHT.get((variant, loss), 1.0) if weight is None else weight
         self.features = features
-        self.metrics = {metric: losses.distortion(metric) for metric in trade.shares}
+        self.metrics = {metric: distortion(metric) for metric in trade.shares}
         self.register_buffer("feature_scale", torch.ones(()))
 
     @property
@@ -73,7 +74,7 @@ class Objective(nn.Module):
         d = self.distance(x_hat, x, t) if (self.loss, self.variant) != ("pwl", "paper") else None
         value = self._value(bpp, d, x, x_jnd, t, x_hat)
         with torch.no_grad():
-            mse = losses.mse_255(x_hat.clamp(0, 1), x)
+            mse = mse_255(x_hat.clamp(0, 1), x)
             shown = self.distance(x_hat, x, t) if d is None else d
         return Parts((value * self.trade.level(t)).mean(), bpp.detach(), shown.detach(), mse)
 

@@ -6,10 +6,9 @@ from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, NamedTuple
 
 from jndcodec.errors import DataError, InputError
+from jndcodec.metrics.trade import parse_metrics
 
 LOSSES = ("rd", "pwl", "iwl", "fwl")
-METRICS = ("mse", "ms-ssim", "ssimulacra2", "cvvdp")
-COMPANIONS = (*METRICS, "tone")  # what may stand beside the first metric of a mix
 VARIANTS = ("balanced", "paper")
 FEATURES = ("vgg16", "alexnet", "efficientnet-lite0")
 NATIVE = "jlc-vbr"
@@ -33,7 +32,7 @@ class Settings:
     config: str = ""  # of jlc-vbr, "n8=3,n16=2"
     quality: int = 3  # of a zoo model
     pretrained: bool = False
-    lmbda: str = ""  # "LOW:HIGH" for jlc-vbr, one number for a zoo model; empty: the metric's own (rates.py)
+    lmbda: str = ""  # "LOW:HIGH" for jlc-vbr, one number for a zoo model; empty: the metric's own (metrics/trade.py)
     loss: str = "rd"
     variant: str = "balanced"
     metric: str = "mse"  # or a mix, "ssimulacra2:1,mse:0.1"
@@ -79,20 +78,6 @@ class Settings:
     def from_dict(cls, values: dict[str, Any]) -> Settings:
         known = {field.name for field in fields(cls)}
         return replace(cls(**{k: v for k, v in values.items() if k in known}), roots=tuple(values["roots"]))
-
-
-def parse_metrics(text: str) -> dict[str, float]:
-    """ "ssimulacra2:1,mse:0.1" -> {"ssimulacra2": 1.0, "mse": 0.1}; the first one is the main metric."""
-    shares: dict[str, float] = {}
-    for part in text.split(","):
-        name, _, share = part.strip().partition(":")
-        if name not in (COMPANIONS if shares else METRICS):
-            raise InputError(
-                f"unknown metric {name!r}; choose from {', '.join(METRICS)}, or mix them: mse:1,ms-ssim:1 "
-                "(tone too, after the first)"
-            )
-        shares[name] = _number(share or "1", f"the share of {name}")
-    return shares
 
 
 def parse_config(text: str) -> dict[str, int]:

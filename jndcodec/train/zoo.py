@@ -13,9 +13,9 @@ import torch
 from torch import Tensor, nn
 
 from jndcodec.errors import DependencyError, InputError, ModelError, OutputError
+from jndcodec.metrics.trade import LEVELS, fixed_rate, parse_metrics, zoo_range
 from jndcodec.model.vbr import Output
-from jndcodec.train.rates import LEVELS, fixed_rate, zoo_range
-from jndcodec.train.settings import NATIVE, Settings, parse_metrics
+from jndcodec.train.settings import NATIVE, Settings
 from jndcodec.train.subject import Subject, load_weights
 
 QUANTILES = ".quantiles"  # parameters of the auxiliary loss

@@ -18,8 +18,8 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 from conftest import make_photo
 
 from jndcodec.codec import Codec
-from jndcodec.container import Section, parse
-from jndcodec.export import export_weights
+from jndcodec.container.jlc import Section, parse
+from jndcodec.model.export import export_weights
 from jndcodec.model.vbr import JlcVbr, VbrConfig
 
 HERE = Path(__file__).parent

@@ -12,7 +12,7 @@ from typing import BinaryIO
 
 from PIL.ExifTags import IFD, Base
 
-from jndcodec.ifd import CHILDREN, LONG, Entry, Layout, Read, entries, read_header, read_tags, write_directory
+from jndcodec.images.ifd import CHILDREN, LONG, Entry, Layout, Read, entries, read_header, read_tags, write_directory
 
 PREFIX = b"Exif\x00\x00"  # what JPEG puts before the TIFF structure
 # What a first directory says about the picture. All else in it says how a file stores its pixels, or is private to a

@@ -14,12 +14,13 @@ from collections.abc import Callable
 import numpy as np
 
 from jndcodec.effort import SINGLE_PASS, level_of
+from jndcodec.effort.compress import compress
 from jndcodec.entropy.scale_network import T_MAX
 from jndcodec.errors import TargetError
-from jndcodec.jnd import jnd_from_ssimulacra2, ssimulacra2_from_jnd
 from jndcodec.metrics.arrays import Reference
 from jndcodec.model.interface import Compressed, Model, Progress
-from jndcodec.search import Expected, search
+from jndcodec.rate.jnd import jnd_from_ssimulacra2, ssimulacra2_from_jnd
+from jndcodec.rate.search import Expected, search
 from jndcodec.weights import ModelInfo
 
 SAMPLE_ABOVE = 2_000_000  # pixels
@@ -56,7 +57,7 @@ class Trials:
         self._progress, self._done = progress, 0.0
 
     def quick(self, rgb: np.ndarray, knob: int) -> Compressed:
-        return self.model.compress(rgb, knob, SINGLE_PASS) if self.slow else self.full(rgb, knob)
+        return compress(self.model, rgb, knob, SINGLE_PASS) if self.slow else self.full(rgb, knob)
 
     def full(self, rgb: np.ndarray, knob: int) -> Compressed:
         """At the effort asked for; kept where it is the whole picture."""
@@ -81,7 +82,7 @@ class Trials:
             self._done = start + share * (1 - start) / 2
             self._progress(self._done)
 
-        return self.model.compress(rgb, knob, self.effort, progress)
+        return compress(self.model, rgb, knob, self.effort, progress)
 
     def settle(
         self,
@@ -117,7 +118,7 @@ class Trials:
 
 
 def knob_for_jnd(trials: Trials, jnd: float, info: ModelInfo) -> int:
-    """Knob whose decoded picture is `jnd` JND away, as estimated by SSIMULACRA2 (jndcodec.jnd, learned codecs)."""
+    """Knob whose decoded picture is `jnd` JND away, as estimated by SSIMULACRA2 (jndcodec.rate.jnd, learned codecs)."""
     part = sample(trials.rgb)
     reference = Reference(part)
     goal = ssimulacra2_from_jnd(jnd, learned=True)

@@ -4,26 +4,29 @@ from __future__ import annotations
 
 import io
 import zlib
+from collections.abc import Mapping
 
 import numpy as np
 from PIL import Image
 
-from jndcodec.container import Section
+from jndcodec.container.jlc import Section
 from jndcodec.errors import FormatError
-from jndcodec.images import Picture
 
 WEBP_MAX_SIDE = 16383
 MAX_METADATA = 1 << 26  # bytes that a metadata section may inflate to
 METADATA = {Section.ICC: "icc", Section.EXIF: "exif", Section.XMP: "xmp"}
 
 
-def pack_extras(picture: Picture, strip: bool) -> dict[int, bytes]:
-    """Sections for what stands beside the colours. `strip` leaves out EXIF and XMP; ICC and alpha are seen."""
+def pack_extras(alpha: np.ndarray | None, metadata: Mapping[str, bytes | None], strip: bool) -> dict[int, bytes]:
+    """Sections for what stands beside the colours: alpha, uint8 (H, W), and {"icc": …, "exif": …, "xmp": …}.
+
+    `strip` leaves out EXIF and XMP; ICC and alpha are seen.
+    """
     sections: dict[int, bytes] = {}
-    if picture.alpha is not None:
-        sections[Section.ALPHA] = pack_alpha(picture.alpha)
+    if alpha is not None:
+        sections[Section.ALPHA] = pack_alpha(alpha)
     for kind, name in METADATA.items():
-        payload = getattr(picture, name)
+        payload = metadata.get(name)
         if payload and not (strip and kind != Section.ICC):
             sections[kind] = zlib.compress(payload, 9)
     return sections

@@ -9,7 +9,7 @@ from PIL import Image, PngImagePlugin
 from PIL.ExifTags import Base
 
 from jndcodec.errors import OutputError
-from jndcodec.exif import PREFIX, clean, into_tiff
+from jndcodec.images.exif import PREFIX, clean, into_tiff
 
 _JPEG_SEGMENT = 65533 - 30  # bytes of one marker segment, less the longest identifier (XMP's)
 

@@ -6,7 +6,7 @@ import re
 
 from PIL import Image
 
-from jndcodec.exif import PREFIX
+from jndcodec.images.exif import PREFIX
 
 _XMP_ORIENTATION = re.compile(rb"(tiff:Orientation(?:\s*=\s*[\"']|>))[2-8]")
 

@@ -1,15 +1,21 @@
 """How much a unit of distortion costs in bits per pixel: λ of every metric, over the rate knob t or per zoo quality.
 
 All constants of the trade between rate and distortion stand here. `t` is (N,) in [0, 1]; so is every λ.
+No torch at import: the command line reads it.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-
-from torch import Tensor
+from typing import TYPE_CHECKING
 
 from jndcodec.errors import InputError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+METRICS = ("mse", "ms-ssim", "ssimulacra2", "cvvdp")
+COMPANIONS = (*METRICS, "tone")  # what may stand beside the first metric of a mix
 
 # λ at t = 0 and t = 1, log-spaced between. Units: 255² MSE, 1 - MS-SSIM, raw SSIMULACRA2 sum, ColorVideoVDP's Q.
 LAMBDA = {
@@ -64,6 +70,20 @@ class RateTrade:
         return (high / low) ** (LEVEL_POWER * (0.5 - t))
 
 
+def parse_metrics(text: str) -> dict[str, float]:
+    """ "ssimulacra2:1,mse:0.1" -> {"ssimulacra2": 1.0, "mse": 0.1}; the first one is the main metric."""
+    shares: dict[str, float] = {}
+    for part in text.split(","):
+        name, _, share = part.strip().partition(":")
+        if name not in (COMPANIONS if shares else METRICS):
+            raise InputError(
+                f"unknown metric {name!r}; choose from {', '.join(METRICS)}, or mix them: mse:1,ms-ssim:1 "
+                "(tone too, after the first)"
+            )
+        shares[name] = _share(name, share)
+    return shares
+
+
 def variable_rate(shares: dict[str, float], lmbda: str) -> RateTrade:
     """For a model of all rates; `lmbda` "LOW:HIGH" overrides the main metric's range."""
     trade = RateTrade(shares, {metric: LAMBDA[metric] for metric in shares})
@@ -102,3 +122,10 @@ def _positive(text: str) -> float:
     if value <= 0:
         raise InputError(f"--lambda takes a positive number, or LOW:HIGH for a model of all rates, not {text!r}")
     return value
+
+
+def _share(metric: str, text: str) -> float:
+    try:
+        return float(text or 1)
+    except ValueError:
+        raise InputError(f"the share of {metric} must be a number, not {text!r}") from None

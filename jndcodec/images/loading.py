@@ -15,10 +15,10 @@ from typing import BinaryIO
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from jndcodec.container import MAGIC
+from jndcodec.container.jlc import MAGIC
 from jndcodec.errors import InputError, JndcodecError, LimitError
-from jndcodec.exif import Cleaned, clean, of_tiff
-from jndcodec.metadata import (
+from jndcodec.images.exif import Cleaned, clean, of_tiff
+from jndcodec.images.metadata import (
     exif_of,
     icc_colour_space,
     image_info,
@@ -26,7 +26,7 @@ from jndcodec.metadata import (
     reset_xmp_orientation,
     xmp_of,
 )
-from jndcodec.pixels import Storage, storage, to_eight_bits
+from jndcodec.images.pixels import Storage, storage, to_eight_bits
 
 MAX_PIXELS = 1 << 28  # default of every max_pixels: 268 megapixels
 _HEAD = 1 << 20  # enough of a file to hold the headers that pixels.storage looks at
@@ -61,6 +61,11 @@ class Picture:
     @property
     def width(self) -> int:
         return self.rgb.shape[1]
+
+    @property
+    def metadata(self) -> dict[str, bytes | None]:
+        """What stands beside the pixels, by the name of its field."""
+        return {"icc": self.icc, "exif": self.exif, "xmp": self.xmp}
 
 
 def load_picture(

@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image, ImageCms
 
 from jndcodec.errors import InputError
-from jndcodec.metadata import icc_colour_space
+from jndcodec.images.metadata import icc_colour_space
 
 # modes that lose nothing, and what they become (La and RGBa are premultiplied)
 _LOSSLESS = {"L": "L", "LA": "LA", "La": "LA", "RGB": "RGB", "RGBA": "RGBA", "RGBa": "RGBA", "PA": "RGBA"}

@@ -1,0 +1,80 @@
+"""jlc-vbr as what is trained, started from weights, a checkpoint or the KLT."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from jndcodec.entropy.dead_zone import calibrated_dead_zones
+from jndcodec.entropy.tables import gaussian_tables
+from jndcodec.errors import InputError, ModelError
+from jndcodec.metrics.trade import parse_metrics, variable_rate
+from jndcodec.model.build import load_model
+from jndcodec.train.settings import NATIVE, Settings, parse_config
+from jndcodec.train.subject import Subject, load_weights
+from jndcodec.weights import read_info
+
+WEIGHTS = ".safetensors"
+# What a decoder alone computes. The scales decide symbols and the gains of the encoder stand in both: they stay.
+DECODER = ("g_s_", "gain_s.", "gain_y_inverse.", "recon_shift", "h_s.", "mean_0.", "context.")
+
+
+def build_native_subject(settings: Settings, tiles: Callable[[], Tensor]) -> Subject:
+    """The native model of a run, started as asked. tiles(): training crops (n, 3, h, w) for the KLT start."""
+    trade = variable_rate(parse_metrics(settings.metric), settings.lmbda)
+    return Subject(build_native(settings, tiles), trade, stratified, (0.0, 0.25, 0.5, 0.75, 1.0))
+
+
+def stratified(n: int, rng: np.random.Generator) -> np.ndarray:
+    """One t from each n-th of [0, 1], all moved by the same random amount: every batch sees the whole range."""
+    return ((np.arange(n) + rng.random()) / n).astype(np.float32)
+
+
+def build_native(settings: Settings, tiles: Callable[[], Tensor]) -> nn.Module:
+    """jlc-vbr as `start_native` gives it, rounding as the encoder really will: with the dead zones tuned for the
+    weights it goes on from, else those that the encoder has for untuned ones. For its decoder alone the rest is frozen.
+    """
+    model = start_native(settings, tiles)
+    if settings.decoder_only:
+        for name, p in model.named_parameters():
+            p.requires_grad_(name.startswith(DECODER))
+    calibration = read_info(settings.init).calibration if settings.init.endswith(WEIGHTS) else {}
+    model.dead_zone.copy_(torch.from_numpy(calibrated_dead_zones(calibration, gaussian_tables())))
+    return model
+
+
+def start_native(settings: Settings, tiles: Callable[[], Tensor]) -> nn.Module:
+    """jlc-vbr from a weights file, a checkpoint, or the KLT of the training tiles."""
+    from jndcodec.model.klt import init_klt
+    from jndcodec.model.vbr import JlcVbr, VbrConfig
+
+    overrides = parse_config(settings.config)
+    if settings.init.endswith(WEIGHTS):
+        from jndcodec.model.widen import add_detail, add_slim
+
+        model = load_model(settings.init)
+        if overrides.get("detail") and not model.config.detail:
+            model = add_detail(model, overrides.pop("detail"), tiles())
+        widths = overrides.get("h8", 0), overrides.get("h16", 0)
+        if any(widths) and not (model.config.h8 or model.config.h16):
+            model = add_slim(model, *widths)
+        if any(getattr(model.config, name, None) != value for name, value in overrides.items()):
+            raise ModelError(f"{settings.init} has another --config: {model.config}")
+        return model
+    try:
+        config = VbrConfig(**overrides)
+    except TypeError:
+        names = ", ".join(VbrConfig.__dataclass_fields__)
+        raise InputError(f"--config {settings.config}: {NATIVE} knows {names}") from None
+    if config.m % 4 or config.detail % 4 or config.detail >= config.m:
+        raise InputError("--config m and detail must each be a multiple of 4, and detail below m")
+    model = JlcVbr(config)
+    if settings.init:
+        load_weights(model, Path(settings.init))
+    elif config.c8 == 192 and config.c16 >= config.m - config.detail:  # other widths have no room for the KLT
+        init_klt(model, tiles())
+    return model
