@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import importlib
+import os
 import sys
 
 import click
 
 from jndcodec import __version__
+from jndcodec.cli.waiting import wait_calmly
 from jndcodec.errors import JndcodecError
 
 # command -> (module with a click command of that name, one line for --help)
@@ -47,6 +49,7 @@ def cli() -> None:
 
 def main() -> None:
     """Run the command line; an error of ours becomes one line on stderr and its exit code."""
+    wait_calmly(os.environ)
     try:
         cli.main(standalone_mode=False)
     except click.exceptions.Exit as stop:
