@@ -16,8 +16,9 @@ import numpy as np
 from jndcodec.codec import Codec
 from jndcodec.entropy.scale_network import T_MAX
 from jndcodec.evaluate.runner import find_sources, load_rgb
+from jndcodec.installed import find_by_name
 from jndcodec.train.calibrate import OVER, calibrate, jnd_at
-from jndcodec.weights import find_by_name, read_info
+from jndcodec.weights import read_info
 
 
 @click.command()

@@ -19,7 +19,7 @@ from jndcodec.errors import ModelError
 from jndcodec.evaluate.bdrate import bd_rate
 from jndcodec.evaluate.metrics import BY_NAME
 from jndcodec.evaluate.results import Curve, Row, curves
-from jndcodec.weights import find_by_name
+from jndcodec.installed import find_by_name
 
 TRAINED_AS = {"psnr": "mse", "ms_ssim": "ms-ssim", "ssimulacra2": "ssimulacra2", "cvvdp": "cvvdp"}
 

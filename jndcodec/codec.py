@@ -19,11 +19,12 @@ from jndcodec.container.sections import pack_extras, unpack_alpha, unpack_metada
 from jndcodec.entropy.scale_network import T_MAX
 from jndcodec.errors import LimitError, ModelError, TargetError
 from jndcodec.images.loading import MAX_PIXELS, Picture, load_picture, picture_to_image
+from jndcodec.installed import find_by_id, find_by_name
 from jndcodec.model.interface import Model, Progress, silent
 from jndcodec.model.native import NativeModel
 from jndcodec.model.vbr import STRIDE_Z
 from jndcodec.rate import target
-from jndcodec.weights import ModelInfo, find_by_id, find_by_name, is_foreign, read_info
+from jndcodec.weights import ModelInfo, is_foreign, read_info
 
 Source = str | Path | bytes | BinaryIO | Image.Image | Picture
 DEFAULT_EFFORT = 3
@@ -178,12 +179,15 @@ def missing_model(jlc: Jlc) -> str:
     info = find_by_id(jlc.model_id)
     if info is not None:
         return f"this file was made with the model {info.name}: use --model {info.name}, or leave out --weights"
-    return f"this file needs the model {jlc.model_id.hex()}, which is not installed: give its file with --weights"
+    return (
+        f"this file needs the model {jlc.model_id.hex()}, which is not installed: give its file with --weights, or "
+        "install it with `jndcodec models --add FILE`"
+    )
 
 
 @functools.lru_cache(maxsize=2)
-def _warm(weights: str | None, model: str | None, device: str, precision: str) -> Codec:
-    return Codec(model, weights=weights, device=device, precision=precision)
+def _warm(weights: str, device: str, precision: str) -> Codec:
+    return Codec(weights=weights, device=device, precision=precision)
 
 
 def encode(
@@ -199,7 +203,8 @@ def encode(
     """One picture as .jlc bytes; `options` are those of `Codec.encode`. The model stays loaded for the next call."""
     if threads:
         torch.set_num_threads(threads)
-    return _warm(str(weights) if weights else None, model, device, precision).encode(image_or_path, **options)
+    file = weights or find_by_name(model).path
+    return _warm(str(file), device, precision).encode(image_or_path, **options)
 
 
 def decode(
@@ -216,8 +221,9 @@ def decode(
     if threads:
         torch.set_num_threads(threads)
     jlc = parse(data)
-    info = find_by_id(jlc.model_id)
-    if weights is None and info is None:
-        raise ModelError(missing_model(jlc))
-    codec = _warm(str(weights) if weights else None, info.name if info and not weights else None, device, precision)
-    return codec.decode(data, max_pixels=max_pixels, progress=progress)
+    if weights is None:
+        info = find_by_id(jlc.model_id)
+        if info is None:
+            raise ModelError(missing_model(jlc))
+        weights = info.path
+    return _warm(str(weights), device, precision).decode(data, max_pixels=max_pixels, progress=progress)

@@ -2,12 +2,11 @@
 
 The metadata key `jndcodec` holds JSON: name, loss, architecture, config, calibration, training record. The model id
 is a hash over config and tensors, so it names exactly what a file was made with. Listing reads headers only; nothing
-here needs torch (`jndcodec.model.build` makes the float model).
+here needs torch (`jndcodec.model.build` makes the float model). `jndcodec.installed` says which models there are.
 """
 
 from __future__ import annotations
 
-import functools
 import hashlib
 import json
 import os
@@ -25,7 +24,6 @@ if TYPE_CHECKING:
 FORMAT = 1
 ARCHITECTURE = "jlc-vbr"
 METADATA_KEY = "jndcodec"
-DEFAULT_MODEL = "jlc-jnd"
 MAX_HEADER = 1 << 22  # bytes of JSON that a weights file may begin with
 FLOAT_PREFIX = "float."  # parameters of the float model
 SCALE_NET = "scale_net."  # its integer twin stands in the file instead
@@ -55,12 +53,6 @@ class ModelInfo:
         """Mean bits per pixel at t = 0 and t = 1 on the calibration pictures."""
         rates = [point["bpp"] for point in self.calibration.get("points", [])]
         return (min(rates), max(rates)) if rates else None
-
-
-def weights_folder() -> Path:
-    """Where the shipped weights are: inside the installed package, or beside it in a source tree."""
-    inside = Path(__file__).parent / "pretrained"
-    return inside if inside.is_dir() else Path(__file__).parent.parent / "weights"
 
 
 def read_info(path: str | Path) -> ModelInfo:
@@ -100,28 +92,6 @@ def is_foreign(path: str | Path) -> bool:
             return METADATA_KEY not in (tensors.metadata() or {})
     except (OSError, SafetensorError):
         return False
-
-
-@functools.cache
-def available_models() -> list[ModelInfo]:
-    """The models in the package, the default one first."""
-    infos = [read_info(path) for path in sorted(weights_folder().glob("*.safetensors"))]
-    return sorted(infos, key=lambda info: (info.name != DEFAULT_MODEL, info.name))
-
-
-def find_by_name(name: str | None) -> ModelInfo:
-    """The named model, or the default one; ModelError that lists what there is."""
-    models = available_models()
-    for info in models:
-        if name in (None, info.name):
-            return info
-    there = ", ".join(info.name for info in models) or "none"
-    raise ModelError(f"no model named {name or DEFAULT_MODEL} is installed (there are: {there}); use --weights FILE")
-
-
-def find_by_id(model_id: bytes) -> ModelInfo | None:
-    """The installed model that a .jlc file names, or None."""
-    return next((info for info in available_models() if info.id == model_id.hex()), None)
 
 
 def model_id(config: dict[str, int], tensors: dict[str, np.ndarray]) -> str:

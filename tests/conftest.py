@@ -11,6 +11,16 @@ import pytest
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # two threads wait for each other on a busy machine
 
+os.environ.pop("JNDCODEC_WEIGHTS", None)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def no_models_of_ones_own(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """What the person who runs the tests has installed changes none of them."""
+    from jndcodec import installed
+
+    installed.user_folder = lambda: tmp_path_factory.getbasetemp() / "no models"
+
 
 def make_photo(height: int, width: int, seed: int = 0) -> np.ndarray:
     """uint8 (height, width, 3) with the 1/f spectrum of photographs, a few edges, and correlated channels."""

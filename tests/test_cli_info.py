@@ -14,8 +14,9 @@ from cli_tools import run
 from PIL import Image
 
 import jndcodec
-from jndcodec import weights
+from jndcodec import installed
 from jndcodec.container.jlc import Flags, parse
+from jndcodec.weights import read_info
 
 HEAVY = ("torch", "compressai", "matplotlib", "rich", "PIL", "numpy")
 
@@ -36,7 +37,7 @@ def test_info_tells_everything_in_the_header(file: Path, tiny_weights: Path) -> 
     assert (facts["width"], facts["height"], facts["grey"], facts["alpha"]) == (50, 40, False, True)
     assert facts["bytes"] == len(data) and facts["bpp"] == pytest.approx(len(data) * 8 / 2000)
     assert facts["quality"] == pytest.approx(30, abs=0.01) and facts["entropy"] == "exact"
-    assert facts["model_id"] == jlc.model_id.hex() == weights.read_info(tiny_weights).id
+    assert facts["model_id"] == jlc.model_id.hex() == read_info(tiny_weights).id
     assert facts["symbols_crc"] == f"{jlc.symbols_crc:08x}" and facts["version"] == 1
     assert set(facts["sections"]) == {"z", "y", "alpha", "xmp"}
     assert sum(facts["sections"].values()) + facts["overhead"] == len(data)
@@ -53,25 +54,16 @@ def test_info_tells_everything_in_the_header(file: Path, tiny_weights: Path) -> 
 
 
 def test_info_names_an_installed_model(file: Path, tiny_weights: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(weights, "weights_folder", lambda: tiny_weights.parent)
-    weights.available_models.cache_clear()
-    try:
-        facts = json.loads(run("info", file, "--json").stdout)
-        assert (facts["model"], facts["installed"]) == ("tiny", True)
-        assert "tiny, installed" in run("info", file).stdout
-        (row,) = [json.loads(line) for line in run("models", "--json").stdout.splitlines()]
-        info = weights.read_info(tiny_weights)
-        assert (row["name"], row["id"], row["loss"], row["bpp_range"]) == (
-            "tiny",
-            info.id,
-            "none",
-            list(info.bpp_range),
-        )
-        assert row["parameters"] == info.parameters > 0 and row["kmac_per_px"] == info.kmac_per_px
-        low, high = info.bpp_range
-        assert f"{low:.2f} ... {high:.2f}" in run("models").stdout and info.id in run("models").stdout
-    finally:
-        weights.available_models.cache_clear()
+    monkeypatch.setattr(installed, "weights_folder", lambda: tiny_weights.parent)
+    facts = json.loads(run("info", file, "--json").stdout)
+    assert (facts["model"], facts["installed"]) == ("tiny", True)
+    assert "tiny, installed" in run("info", file).stdout
+    (row,) = [json.loads(line) for line in run("models", "--json").stdout.splitlines()]
+    info = read_info(tiny_weights)
+    assert (row["name"], row["id"], row["loss"], row["bpp_range"]) == ("tiny", info.id, "none", list(info.bpp_range))
+    assert row["parameters"] == info.parameters > 0 and row["kmac_per_px"] == info.kmac_per_px
+    low, high = info.bpp_range
+    assert f"{low:.2f} ... {high:.2f}" in run("models").stdout and info.id in run("models").stdout
 
 
 def test_float_entropy_is_said(file: Path, tmp_path: Path) -> None:

@@ -19,13 +19,13 @@ from jndcodec.container.sections import pack_alpha, unpack_alpha
 from jndcodec.entropy.scale_network import T_MAX
 from jndcodec.errors import ModelError, TargetError
 from jndcodec.images.loading import Picture
+from jndcodec.installed import DEFAULT_MODEL, available_models, find_by_id
 from jndcodec.metrics.pixel import psnr
 from jndcodec.model import transforms
 from jndcodec.model.interface import Model
 from jndcodec.rate import target
 from jndcodec.rate.jnd import ssimulacra2_from_jnd
 from jndcodec.rate.search import TRIALS
-from jndcodec.weights import DEFAULT_MODEL, available_models, find_by_id
 
 
 @pytest.fixture(scope="module")

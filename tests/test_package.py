@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 import jndcodec
-from jndcodec.weights import DEFAULT_MODEL, available_models, find_by_name, load_tensors
+from jndcodec.installed import DEFAULT_MODEL, available_models, find_by_name
+from jndcodec.weights import load_tensors
 
 ROOT = Path(__file__).parent.parent
 

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from jndcodec.entropy.scale_network import T_MAX
+from jndcodec.installed import available_models, find_by_name
 from jndcodec.rate.search import TRIALS, Expected, search
-from jndcodec.weights import available_models, find_by_name
 
 LINE = Expected(np.array([0.0, T_MAX]), np.array([0.0, 1.0]))
 

@@ -12,7 +12,7 @@ from jndcodec.cli.paths import read_jlc
 from jndcodec.cli.report import json_option, kilobytes, report_error
 from jndcodec.container.jlc import VERSION, Section, parse
 from jndcodec.errors import JndcodecError
-from jndcodec.weights import find_by_id
+from jndcodec.installed import find_by_id
 
 
 @click.command(short_help="Show what is in .jlc files.")

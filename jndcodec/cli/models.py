@@ -3,22 +3,37 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import click
 
-from jndcodec.weights import ModelInfo, available_models
+from jndcodec.installed import add_model, available_models
+from jndcodec.weights import ModelInfo
 
 
 @click.command(short_help="List the models that are installed.")
+@click.option(
+    "--add",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Copy a weights file to your own models: from then on it is found by its name, and by its id in files.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object a model on standard output.")
-def models(as_json: bool) -> None:
+def models(add: Path | None, as_json: bool) -> None:
     """List the models that are installed; the first is the default.
+
+    Besides those of the package there are your own, put there by --add, and those that the variable JNDCODEC_WEIGHTS
+    names: weights files, or folders of them, separated as in PATH.
 
     The rate range is in bits per pixel, from quality 0 to 100, on the pictures that the model was calibrated with.
     kMAC/px are thousands of multiplications per pixel.
     """
-    rows = [_facts(info) for info in available_models()]
+    if add:
+        info = add_model(add)
+        click.echo(f"{info.name}, {info.id}: {info.path}", err=True)
+        return
+    rows = [_facts(info) for info in available_models(lambda error: click.echo(f"not used: {error}", err=True))]
     if as_json:
         for row in rows:
             click.echo(json.dumps(row))

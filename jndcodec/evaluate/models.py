@@ -79,7 +79,8 @@ def model_coder(name: str, device: str = "auto", precision: str = "auto") -> Cod
 
     ModelError where there is none.
     """
-    from jndcodec.weights import available_models, find_by_name, is_foreign, read_info
+    from jndcodec.installed import available_models, find_by_name
+    from jndcodec.weights import is_foreign, read_info
 
     path = Path(name)
     if not path.exists() or name in [info.name for info in available_models()]:
