@@ -9,8 +9,8 @@ import sys
 import click
 
 from jndcodec import __version__
-from jndcodec.cli.waiting import wait_calmly
 from jndcodec.errors import JndcodecError
+from jndcodec.threads import wait_calmly
 
 # command -> (module with a click command of that name, one line for --help)
 COMMANDS = {

@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from jndcodec.cli.waiting import wait_calmly
+from jndcodec.threads import wait_calmly
 
 
 @pytest.mark.parametrize(
