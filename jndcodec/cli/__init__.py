@@ -9,7 +9,7 @@ import sys
 import click
 
 from jndcodec import __version__
-from jndcodec.errors import JndcodecError
+from jndcodec.errors import DependencyError, JndcodecError
 from jndcodec.threads import wait_calmly
 
 # command -> (module with a click command of that name, one line for --help)
@@ -60,6 +60,11 @@ def main() -> None:
     except JndcodecError as error:
         click.echo(f"jndcodec: {error}", err=True)
         sys.exit(error.exit_code)
+    except ModuleNotFoundError as error:
+        if error.name != "torch":
+            raise
+        click.echo("jndcodec: this needs torch: pip install torch", err=True)
+        sys.exit(DependencyError.exit_code)
     except (click.Abort, KeyboardInterrupt):
         click.echo("jndcodec: interrupted", err=True)
         sys.exit(130)

@@ -39,7 +39,7 @@ def _ans() -> ModuleType:
                 module = importlib.util.module_from_spec(spec)
                 spec.loader.exec_module(module)
                 return module
-    raise DependencyError("the entropy coder is missing: pip install compressai")
+    raise DependencyError("the entropy coder is missing: pip install --no-deps compressai")
 
 
 def encode(symbols: np.ndarray, indexes: np.ndarray, tables: Tables) -> bytes:
