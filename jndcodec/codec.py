@@ -26,7 +26,8 @@ from jndcodec.model.vbr import STRIDE_Z
 from jndcodec.rate import target
 from jndcodec.weights import ModelInfo, is_foreign, read_info
 
-Source = str | Path | bytes | BinaryIO | Image.Image | Picture
+Loadable = str | Path | bytes | BinaryIO | Image.Image
+Source = Loadable | Picture
 DEFAULT_EFFORT = 3
 
 
@@ -119,10 +120,11 @@ class Codec:
         _check_pixels(jlc, max_pixels)
         size = (jlc.height, jlc.width)
         alpha = unpack_alpha(jlc.sections[Section.ALPHA], size) if Section.ALPHA in jlc.sections else None
-        metadata = unpack_metadata(jlc.sections)
+        found = unpack_metadata(jlc.sections)
         streams = jlc.sections[Section.Z], jlc.sections[Section.Y]
         rgb = self.model.decompress(*streams, jlc.symbols_crc, jlc.t, size, progress)
-        return picture_to_image(Picture(rgb=rgb, grey=jlc.grey, alpha=alpha, **metadata))
+        beside = (found.get("icc"), found.get("exif"), found.get("xmp"))
+        return picture_to_image(Picture(rgb, jlc.grey, alpha, *beside))
 
     def _knob(
         self,
@@ -159,7 +161,7 @@ class Codec:
         return round(self.info.t_1jnd * T_MAX)
 
 
-def _load(image: Source, max_pixels: int | None) -> Picture:
+def _load(image: Loadable, max_pixels: int | None) -> Picture:
     """Nothing is converted in silence: what loading had to change becomes a warning."""
     picture = load_picture(image, max_pixels)
     for note in picture.notes:

@@ -102,4 +102,4 @@ def _reason(error: OSError) -> str:
         errno.EEXIST: "a part of its path is a file, not a folder; choose another folder with -o",
         errno.ENAMETOOLONG: "the name is too long; choose a shorter one with -o",
         errno.EPIPE: "the program that reads the output has closed it",
-    }.get(error.errno, f"cannot be written ({error.strerror or error}); choose another place with -o")
+    }.get(error.errno or 0, f"cannot be written ({error.strerror or error}); choose another place with -o")

@@ -10,7 +10,7 @@ Opening reads the header alone; the picture is decoded when its pixels are first
 from __future__ import annotations
 
 import warnings
-from typing import Any, BinaryIO
+from typing import IO, Any
 
 from PIL import Image, ImageFile
 
@@ -34,6 +34,7 @@ class JlcImageFile(ImageFile.ImageFile):
     format_description = "jndcodec"
 
     def _open(self) -> None:
+        assert self.fp is not None  # Pillow opens it
         self._data = self.fp.read()
         try:
             header = parse(self._data)
@@ -43,7 +44,7 @@ class JlcImageFile(ImageFile.ImageFile):
         self._size = (header.width, header.height)
         self._mode = ("L" if header.grey else "RGB") + ("A" if Section.ALPHA in header.sections else "")
         self.tile = []
-        self.info = image_info(**metadata)
+        self.info.update(image_info(**metadata))
 
     def load(self) -> Any:
         """Decode, once. Raises what `jndcodec.decode` raises."""
@@ -59,7 +60,7 @@ def _accept(prefix: bytes) -> bool:
     return prefix.startswith(MAGIC)
 
 
-def _save(image: Image.Image, stream: BinaryIO, filename: str | bytes) -> None:
+def _save(image: Image.Image, stream: IO[bytes], filename: str | bytes) -> None:
     from jndcodec.codec import encode
 
     given = image.encoderinfo

@@ -37,7 +37,7 @@ def decode(
     as_json: bool,
     jobs: int,
     threads: int | None,
-    limit: dict[str, int],
+    limit: dict[str, Any],
     **options: Any,
 ) -> None:
     """Decode .jlc files to pictures.
@@ -72,7 +72,7 @@ def _decode(
     *,
     progress: Callable[[float], None] = lambda share: None,
     ending: str | None,
-    limit: dict[str, int],
+    limit: dict[str, Any],
     options: dict[str, Any],
 ) -> Done:
     """Decode one file. Runs in worker processes too. ending: of the output, None for the original's."""

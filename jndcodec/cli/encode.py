@@ -63,7 +63,7 @@ def encode(
     as_json: bool,
     jobs: int,
     threads: int | None,
-    limit: dict[str, int],
+    limit: dict[str, Any],
     model: str | None,
     weights: Path | None,
     device: str,
@@ -110,7 +110,7 @@ def _encode(
     progress: Callable[[float], None] = lambda share: None,
     codec_options: tuple[Any, ...],
     options: dict[str, Any],
-    limit: dict[str, int],
+    limit: dict[str, Any],
 ) -> Done:
     """Encode one file. Runs in worker processes too."""
     from jndcodec.container.jlc import parse

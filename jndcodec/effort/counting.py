@@ -10,6 +10,7 @@ from jndcodec.effort import SINGLE_PASS, level_of
 from jndcodec.entropy.dead_zone import quantiser
 from jndcodec.entropy.scale_network import T_MAX
 from jndcodec.entropy.tables import COUNT, Tables, fitted_tables
+from jndcodec.model.interface import size_of
 from jndcodec.model.native import NativeModel
 from jndcodec.sampling import spread
 from jndcodec.weights import ModelInfo
@@ -24,13 +25,14 @@ def fit_tables(info: ModelInfo, pictures: Sequence[np.ndarray]) -> Tables:
     """Tables for the weights of `info`, from some of these pictures, uint8 (H, W, 3)."""
     model = NativeModel(info, device="cpu")
     chosen = spread(pictures, PICTURES)
-    counts = sum(count_symbols(model, middle(rgb, CROP), knob) for rgb in chosen for knob in KNOBS)
+    none = np.zeros((COUNT, 2 * LARGEST + 1), np.int64)
+    counts = sum((count_symbols(model, middle(rgb, CROP), knob) for rgb in chosen for knob in KNOBS), none)
     return fitted_tables(counts)
 
 
 def middle(rgb: np.ndarray, side: int) -> np.ndarray:
     """The middle `side` x `side` pixels of a picture (H, W, 3), or fewer where it has fewer."""
-    y, x = (max(0, length - side) // 2 for length in rgb.shape[:2])
+    y, x = (max(0, length - side) // 2 for length in size_of(rgb))
     return np.ascontiguousarray(rgb[y : y + side, x : x + side])
 
 
@@ -38,7 +40,7 @@ def count_symbols(model: NativeModel, rgb: np.ndarray, knob: int) -> np.ndarray:
     """int64 (COUNT, 2 LARGEST + 1): how often each symbol stands under each table in one picture's y."""
     y = model.analyse(rgb, knob)
     quantise = quantiser(model.dead_zone, level_of(SINGLE_PASS).dead_zone)
-    symbols, _ = model.quantise(y, model.hyper_analyse(y, knob), knob, rgb.shape[:2], quantise)
+    symbols, _ = model.quantise(y, model.hyper_analyse(y, knob), knob, size_of(rgb), quantise)
     inside = np.abs(symbols.y) <= LARGEST
     place = symbols.index_y[inside].astype(np.int64) * (2 * LARGEST + 1) + symbols.y[inside] + LARGEST
     return np.bincount(place, minlength=COUNT * (2 * LARGEST + 1)).reshape(COUNT, -1)

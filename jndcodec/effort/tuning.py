@@ -19,6 +19,7 @@ from torch import Tensor, from_numpy
 from jndcodec.effort.objective import Objective
 from jndcodec.entropy.dead_zone import CALIBRATION_KEY, DISTORTION, Quantise, dead_zones, quantiser
 from jndcodec.entropy.scale_network import T_MAX
+from jndcodec.model.interface import size_of
 from jndcodec.model.native import NativeModel
 from jndcodec.weights import METADATA_KEY
 
@@ -76,9 +77,9 @@ def _point(
     model: NativeModel, rgb: np.ndarray, knob: int, y: Tensor, z: Tensor, quantise: Quantise
 ) -> tuple[float, float]:
     """(-log D, log bits)."""
-    symbols, y_hat = model.quantise(y, z, knob, rgb.shape[:2], quantise)
+    symbols, y_hat = model.quantise(y, z, knob, size_of(rgb), quantise)
     objective = Objective(model.info, knob)
-    d = objective.judge(0, model.synthesise(y_hat, knob, rgb.shape[:2]), rgb) / objective.lmbda
+    d = objective.judge(0, model.synthesise(y_hat, knob, size_of(rgb)), rgb) / objective.lmbda
     return -math.log(max(d, 1e-9)), math.log(max(symbols.bits(model.tables), 1.0))
 
 

@@ -45,13 +45,13 @@ def sizes_at_one_jnd(rows: list[Row], metric: str) -> list[SizeAtJnd]:
     """One result per codec, in the order of the rows."""
     results = []
     for codec in dict.fromkeys(row.codec for row in rows):
-        mine = [row for row in rows if row.codec == codec and row.metrics.get(metric) is not None]
-        learned = next(row.learned for row in rows if row.codec == codec)
-        level = level_of_one_jnd(metric, learned)
+        mine = [row for row in rows if row.codec == codec]
+        level = level_of_one_jnd(metric, mine[0].learned)
         sizes, rates, missed = [], [], []
-        for picture in dict.fromkeys(row.picture for row in rows if row.codec == codec):
+        for picture in dict.fromkeys(row.picture for row in mine):
             of_it = [row for row in mine if row.picture == picture]
-            size = size_at([(row.bytes, row.metrics[metric]) for row in of_it], level)
+            scores = [(row.bytes, row.metrics.get(metric)) for row in of_it]
+            size = size_at([(size, score) for size, score in scores if score is not None], level)
             if size is None:
                 missed.append(str(picture))
             else:

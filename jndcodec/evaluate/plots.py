@@ -81,22 +81,23 @@ def rd_figure(curves: list[Curve], metric: str) -> Figure:
 
 def bars_figure(sizes: list[SizeAtJnd], labels: dict[str, str], learned: set[str]) -> Figure:
     """Mean size at one JND, smallest on top; codecs whose sweep misses it are left out (the report names them)."""
-    found = sorted((s for s in sizes if s.bytes is not None), key=lambda s: s.bytes, reverse=True)
+    found = [(s.bytes, s.bpp, s) for s in sizes if s.bytes is not None and s.bpp is not None]
+    found.sort(key=lambda entry: entry[0], reverse=True)
     figure = _figure(7, 0.9 + 0.42 * max(len(found), 1))
     axes = figure.add_subplot()
     names = list(labels)
     bars = axes.barh(
-        [f"{labels[s.codec]}" for s in found],
-        [s.bytes / 1000 for s in found],
-        color=[COLOURS[names.index(s.codec) % len(COLOURS)] for s in found],
+        [labels[s.codec] for *_, s in found],
+        [size / 1000 for size, *_ in found],
+        color=[COLOURS[names.index(s.codec) % len(COLOURS)] for *_, s in found],
         height=0.62,
     )
-    texts = [f"{s.bytes / 1000:.1f} kB, {s.bpp:.2f} bpp, at {s.level:g}" for s in found]
+    texts = [f"{size / 1000:.1f} kB, {bpp:.2f} bpp, at {s.level:g}" for size, bpp, s in found]
     axes.bar_label(bars, texts, padding=4, fontsize=9)
-    for tick, size in zip(axes.get_yticklabels(), found, strict=True):
-        tick.set_fontweight("bold" if size.codec in learned else "normal")
+    for tick, (*_, s) in zip(axes.get_yticklabels(), found, strict=True):
+        tick.set_fontweight("bold" if s.codec in learned else "normal")
     metric = BY_NAME[sizes[0].metric].label
-    axes.set(xlabel=f"mean kB per picture at one JND, by {metric}", xlim=(0, 1.45 * max(s.bytes for s in found) / 1000))
+    axes.set(xlabel=f"mean kB per picture at one JND, by {metric}", xlim=(0, 1.45 * found[0][0] / 1000))
     axes.spines[["top", "right"]].set_visible(False)
     return figure
 

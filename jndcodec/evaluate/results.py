@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, field
 from io import StringIO
 from pathlib import Path
 from statistics import fmean
+from typing import Any
 
 from jndcodec.output import writing
 from jndcodec.rate.jnd import jnd_from_ssimulacra2
@@ -32,7 +33,9 @@ class Row:
 
     @property
     def jnd(self) -> float:
-        return jnd_from_ssimulacra2(self.metrics["ssimulacra2"], self.learned)
+        score = self.metrics["ssimulacra2"]
+        assert score is not None  # it measures every picture
+        return jnd_from_ssimulacra2(score, self.learned)
 
 
 @dataclass
@@ -58,15 +61,22 @@ def mean_rows(rows: list[Row]) -> list[Row]:
         groups.setdefault((row.codec, row.setting), []).append(row)
     means = []
     for (codec, setting), group in groups.items():
-        values = {name: [row.metrics.get(name) for row in group] for name in group[0].metrics}
         means.append(
             Row(
                 None, 0, 0, codec, group[0].learned, setting,
-                **{key: fmean(getattr(row, key) for row in group) for key in ("bytes", "bpp", "encode_s", "decode_s")},
-                metrics={name: None if None in found else fmean(found) for name, found in values.items()},
+                bytes=fmean(row.bytes for row in group),
+                bpp=fmean(row.bpp for row in group),
+                encode_s=fmean(row.encode_s for row in group),
+                decode_s=fmean(row.decode_s for row in group),
+                metrics={name: _mean([row.metrics.get(name) for row in group]) for name in group[0].metrics},
             )
         )  # fmt: skip
     return means
+
+
+def _mean(values: list[float | None]) -> float | None:
+    measured = [value for value in values if value is not None]
+    return fmean(measured) if len(measured) == len(values) else None
 
 
 def curves(means: list[Row], labels: dict[str, str]) -> list[Curve]:
@@ -102,9 +112,9 @@ def write_csv(path: Path, rows: list[Row]) -> None:
     write_whole(path, text.getvalue())
 
 
-def rows_as_json(rows: list[Row]) -> list[dict]:
+def rows_as_json(rows: list[Row]) -> list[dict[str, Any]]:
     return [{**asdict(row), "jnd": row.jnd} for row in rows]
 
 
-def write_json(path: Path, content: dict) -> None:
+def write_json(path: Path, content: dict[str, Any]) -> None:
     write_whole(path, json.dumps(content, indent=1, allow_nan=False) + "\n")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import struct
 from dataclasses import dataclass
-from typing import BinaryIO
+from typing import BinaryIO, Literal
 
 from PIL.ExifTags import IFD, Base
 
@@ -145,7 +145,7 @@ class _Cleaner:
         if parent is None and entry.tag == Base.Orientation:
             sound = sound and entry.kind in (1, 3, 4) and entry.count == 1
             if sound and self.keep_orientation:
-                order = "little" if self.layout.order == "<" else "big"
+                order: Literal["little", "big"] = "little" if self.layout.order == "<" else "big"
                 self.data[entry.at : entry.at + entry.size] = (1).to_bytes(entry.size, order)
             else:
                 return False

@@ -14,6 +14,7 @@ from typing import BinaryIO
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
+from PIL.TiffImagePlugin import TiffImageFile
 
 from jndcodec.container.jlc import MAGIC
 from jndcodec.errors import InputError, JndcodecError, LimitError
@@ -145,7 +146,7 @@ def _check_size(width: int, height: int, max_pixels: int | None) -> None:
 
 def _refuse_preview(image: Image.Image) -> None:
     """Raw files of cameras (DNG, NEF, ...) open as TIFF whose first picture is a small preview (tag NewSubfileType)."""
-    if image.format == "TIFF" and image.tag_v2.get(254, 0) & 1:
+    if isinstance(image, TiffImageFile) and image.tag_v2.get(254, 0) & 1:
         raise InputError("starts with a preview, as raw files of cameras do: develop it to PNG or JPEG first")
 
 

@@ -7,6 +7,7 @@ from io import BytesIO
 
 import numpy as np
 from PIL import Image, ImageCms
+from PIL.TiffImagePlugin import TiffImageFile
 
 from jndcodec.errors import InputError
 from jndcodec.images.metadata import icc_colour_space
@@ -87,7 +88,7 @@ def _from_cmyk(image: Image.Image, notes: list[str]) -> Image.Image:
 
 def _through_profile(image: Image.Image, profile: ImageCms.ImageCmsProfile | ImageCms.core.CmsProfile) -> Image.Image:
     """To sRGB, relative colorimetric with black point compensation: what browsers and editors do by default."""
-    return ImageCms.profileToProfile(
+    converted = ImageCms.profileToProfile(
         image,
         profile,
         ImageCms.createProfile("sRGB"),
@@ -95,6 +96,8 @@ def _through_profile(image: Image.Image, profile: ImageCms.ImageCmsProfile | Ima
         outputMode="RGB",
         flags=ImageCms.Flags.BLACKPOINTCOMPENSATION,
     )
+    assert converted is not None  # only in place there is none
+    return converted
 
 
 def storage(image: Image.Image, head: bytes) -> Storage:
@@ -102,7 +105,7 @@ def storage(image: Image.Image, head: bytes) -> Storage:
 
     image: opened, not loaded (its tiles still say it); head: the first bytes of the file.
     """
-    if image.format == "TIFF":
+    if isinstance(image, TiffImageFile):
         return Storage(max(image.tag_v2.get(258, (8,))))  # BitsPerSample
     if image.format == "JPEG2000" and (start := head.find(b"\xff\x4f\xff\x51")) >= 0:
         return Storage((head[start + 42] & 127) + 1 if len(head) > start + 42 else 8)  # Ssiz of the first component

@@ -15,6 +15,11 @@ def silent(share: float) -> None:
     """Progress that nobody watches."""
 
 
+def size_of(rgb: np.ndarray) -> tuple[int, int]:
+    """(H, W) of a picture (H, W, 3)."""
+    return rgb.shape[0], rgb.shape[1]
+
+
 @dataclass
 class Compressed:
     """Streams of z and y, the CRC-32 of the symbols in them, and the picture they decode to, made when asked for."""

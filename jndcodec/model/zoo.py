@@ -22,7 +22,7 @@ import torch
 from torch import Tensor, nn
 
 from jndcodec.errors import DependencyError, LimitError, ModelError, SymbolError
-from jndcodec.model.interface import Compressed, Progress, silent
+from jndcodec.model.interface import Compressed, Progress, silent, size_of
 from jndcodec.model.zoo_coder import Coder, StepwiseCoder, crc
 from jndcodec.weights import ModelInfo
 
@@ -61,8 +61,8 @@ class ZooModel:
         self.net = build(self.name, state, path)
         self.coder_z, self.coder_y = Coder(), Coder()
         if self.name == "cheng2020-anchor":
-            self.coder_y = StepwiseCoder()
-            _give_names(self.net, lambda: self.coder_y)
+            self.coder_y = stepwise = StepwiseCoder()
+            _give_names(self.net, lambda: stepwise)
         self.net.entropy_bottleneck.entropy_coder = self.coder_z
         self.net.gaussian_conditional.entropy_coder = self.coder_y
         self.info = ModelInfo(
@@ -80,7 +80,7 @@ class ZooModel:
     @torch.inference_mode()
     def compress(self, rgb: np.ndarray, t: int, dead_zone: float = 1.0, progress: Progress = silent) -> Compressed:
         """Code a picture. t, dead_zone and progress change nothing. LimitError over MAX_PIXELS."""
-        size = rgb.shape[:2]
+        size = size_of(rgb)
         rows, columns = _cells(size)
         padding = [(0, rows * STRIDE - size[0]), (0, columns * STRIDE - size[1]), (0, 0)]
         x = torch.from_numpy(np.pad(rgb, padding, mode="edge")).permute(2, 0, 1)[None].float().div_(255)
@@ -175,8 +175,9 @@ def checkpoint_id(name: str, state: dict[str, Tensor]) -> bytes:
     return digest.digest()[:8]
 
 
-def build(name: str, state: dict[str, Tensor], path: Path) -> nn.Module:
-    """CompressAI's own module with its tables made, in evaluation mode; ModelError where tensors do not fit."""
+def build(name: str, state: dict[str, Tensor], path: Path) -> Any:
+    """CompressAI's own module, which has no types, with its tables made, in evaluation mode; ModelError where tensors
+    do not fit."""
     quantiles = state.get("entropy_bottleneck.quantiles")
     if quantiles is None or not quantiles.abs().max() < MAX_QUANTILE or max(map(_width, state.values())) > MAX_WIDTH:
         raise ModelError(f"{path}: looks like {name}, but is no network that could have been trained; get it again")

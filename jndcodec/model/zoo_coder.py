@@ -60,8 +60,9 @@ class StepwiseCoder(Coder):
 
     count = 0  # symbols in the stream that will be set next
 
-    def encode_with_indexes(self, symbols: list[int], indexes: list[int], *tables: Any) -> None:
+    def encode_with_indexes(self, symbols: list[int], indexes: list[int], *tables: Any) -> bytes:
         self._stream = super().encode_with_indexes(symbols, indexes, *tables)
+        return self._stream
 
     def flush(self) -> bytes:
         return self._stream

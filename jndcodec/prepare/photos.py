@@ -109,6 +109,8 @@ def read_srgb(path: str) -> Image.Image:
         return image
     try:
         profile = ImageCms.ImageCmsProfile(BytesIO(picture.icc))
-        return ImageCms.profileToProfile(image, profile, ImageCms.createProfile("sRGB"))
+        converted = ImageCms.profileToProfile(image, profile, ImageCms.createProfile("sRGB"))
     except (ImageCms.PyCMSError, OSError, ValueError) as error:
         raise InputError(f"{path}: its colour profile cannot be used ({error})") from error
+    assert converted is not None  # only in place there is none
+    return converted

@@ -18,7 +18,7 @@ from jndcodec.effort.compress import compress
 from jndcodec.entropy.scale_network import T_MAX
 from jndcodec.errors import TargetError
 from jndcodec.metrics.arrays import Reference
-from jndcodec.model.interface import Compressed, Model, Progress
+from jndcodec.model.interface import Compressed, Model, Progress, size_of
 from jndcodec.rate.jnd import jnd_from_ssimulacra2, ssimulacra2_from_jnd
 from jndcodec.rate.search import Expected, search
 from jndcodec.weights import ModelInfo
@@ -35,7 +35,7 @@ SLOW_BYTES_TOLERANCE = 0.02
 
 def sample(rgb: np.ndarray) -> np.ndarray:
     """The picture itself, or tiles of it on a fixed lattice, stacked to one picture (6 * 512, 512, 3)."""
-    height, width = rgb.shape[:2]
+    height, width = size_of(rgb)
     if height * width <= SAMPLE_ABOVE or min(height, width) < SAMPLE_TILE:
         return rgb[: max(1, SAMPLE_ABOVE // width)] if height * width > SAMPLE_ABOVE else rgb
     columns = 3 if width >= height else 2
@@ -71,7 +71,7 @@ class Trials:
     def _streams_only(self, coded: Compressed, knob: int) -> Compressed:
         """The same without y_hat, which is larger than the picture: it is decoded anew where anybody asks."""
         streams = coded.z, coded.y, coded.symbols_crc
-        decode = functools.partial(self.model.decompress, *streams, knob, self.rgb.shape[:2])
+        decode = functools.partial(self.model.decompress, *streams, knob, size_of(self.rgb))
         return dataclasses.replace(coded, reconstruct=decode)
 
     def _compress(self, rgb: np.ndarray, knob: int) -> Compressed:
@@ -108,13 +108,17 @@ class Trials:
             if 0 <= here <= tolerance:
                 break
             gain = here - quick(knob)
-            knob = find(lambda knob, gain=gain: quick(knob) + gain, knob)
+            knob = find(functools.partial(_raised, quick, gain), knob)
             if knob < 0 or knob in self._kept:
                 break
         if best[1] < 0:
             self._kept[first] = self.quick(self.rgb, first)
             return first
         return best[1]
+
+
+def _raised(measure: Callable[[int], float], gain: float, knob: int) -> float:
+    return measure(knob) + gain
 
 
 def knob_for_jnd(trials: Trials, jnd: float, info: ModelInfo) -> int:

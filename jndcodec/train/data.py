@@ -181,7 +181,8 @@ def _load(items: list[Item], need_jnd: bool, digest: hashlib._Hash) -> TileSet:
     for hashes, *_ in loaded:
         digest.update(hashes)
     digest.update(b"|")
-    return TileSet([ref for _, ref, _ in loaded], [jnd for *_, jnd in loaded] if need_jnd else None)
+    jnds = [jnd for *_, jnd in loaded if jnd is not None]
+    return TileSet([ref for _, ref, _ in loaded], jnds if need_jnd else None)
 
 
 def _read_item(item: Item) -> tuple[bytes, np.ndarray, np.ndarray | None]:

@@ -28,7 +28,9 @@ class Team:
         """Tensors travel by nccl between GPUs, by gloo else; small decisions always by gloo, so that no GPU waits."""
         if self.size > 1:
             dist.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=timedelta(minutes=30))
-            self._control = dist.new_group(backend="gloo")
+            control = dist.new_group(backend="gloo")
+            assert isinstance(control, dist.ProcessGroup)  # every rank is in it
+            self._control = control
 
     def leave(self) -> None:
         if self.size > 1 and dist.is_initialized():

@@ -9,24 +9,25 @@ import torch
 
 from jndcodec import __version__
 from jndcodec.errors import ModelError
+from jndcodec.model.vbr import JlcVbr
 from jndcodec.sampling import spread
 from jndcodec.train.checkpoint import load_checkpoint
 from jndcodec.train.loop import BEST, LAST, Trainer
 from jndcodec.train.settings import Settings
 from jndcodec.train.validate import CALIBRATION_KNOBS, measure
+from jndcodec.train.zoo import ZooModel, export_zoo
 
 
 def export_run(trainer: Trainer, name: str, command: str) -> Path:
     """Write the best averaged weights, calibrated: OUT/NAME.safetensors, or OUT/NAME.pth for a zoo model."""
     best = trainer.out / BEST
     checkpoint = load_checkpoint(best if best.exists() else trainer.out / LAST)
-    trainer.step.average.load_state_dict(checkpoint["ema"])
+    model = trainer.step.average
+    model.load_state_dict(checkpoint["ema"])
     record = training_record(checkpoint, trainer, command)
-    if not trainer.settings.native:
-        from jndcodec.train.zoo import export_zoo
-
+    if isinstance(model, ZooModel):
         path = trainer.out / f"{name}.pth"
-        export_zoo(trainer.step.average, path, trainer.settings, record)
+        export_zoo(model, path, trainer.settings, record)
         return path
     from jndcodec.effort.counting import fit_tables, middle
     from jndcodec.model.export import export_weights
@@ -36,9 +37,10 @@ def export_run(trainer: Trainer, name: str, command: str) -> Path:
     if not trainer.held:
         raise ModelError("no held-out picture has 64 pixels on its short side, which calibration needs")
     _, points = measure(trainer.step, trainer.held, CALIBRATION_KNOBS, lambda: False)
-    model = trainer.step.average.cpu().to(memory_format=torch.contiguous_format)
+    model.cpu().to(memory_format=torch.contiguous_format)
     rounded = [{key: round(value, 5) for key, value in point.items()} for point in points]
-    about = {
+    assert isinstance(model, JlcVbr)
+    about: dict[str, Any] = {
         "name": name, "loss": describe_loss(trainer.settings), "record": record,
         "calibration": {"t_1jnd": 0.5, "points": rounded},  # until the finished file is calibrated
     }  # fmt: skip

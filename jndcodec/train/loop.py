@@ -45,7 +45,8 @@ class Trainer:
         save_minutes: float = 10.0,
         log_seconds: float = 30.0,
     ) -> None:
-        self.settings, self.out = settings, out
+        assert settings.lr is not None
+        self.settings, self.out, self.lr = settings, out, settings.lr
         self.save_minutes, self.log_seconds = save_minutes, log_seconds
         self.team = Team()
         self.stages = parse_stages(settings)
@@ -92,7 +93,7 @@ class Trainer:
     def _optimizers(self) -> list[Optimizer]:
         s = self.settings
         fast = has_bf16(self.device) and s.precision != "float32"
-        optimizers = [build_optimizer(s.optimizer, named_parameters(self.subject, False), s.lr, fast)]
+        optimizers = [build_optimizer(s.optimizer, named_parameters(self.subject, False), self.lr, fast)]
         if self.subject.auxiliary:
             optimizers.append(build_optimizer("adam", named_parameters(self.subject, True), s.aux_lr, fast))
         return optimizers
@@ -188,7 +189,7 @@ class Trainer:
         self.left_out += int(values.pop("left_out"))
         values.pop("kept")
         minutes = self.minutes
-        lr = self.settings.lr * float(self.step.scale)
+        lr = self.lr * float(self.step.scale)
         line = {"step": self.done, "minutes": round(minutes, 3), "steps_per_second": speed, "lr": lr} | values
         left = max(0.0, minutes / progress - minutes) if progress else 0.0
         self.log.train(line | {"skipped": self.left_out}, progress, left)
@@ -207,14 +208,15 @@ class Trainer:
                 self.log.validation(
                     {"step": self.done, "minutes": round(self.minutes, 3), "score": score, "points": points}
                 )
-        score, whole = self.team.agree(score, whole)
+        score, whole_there = self.team.agree(score, whole)
+        whole = bool(whole_there)
         if whole:
             self.plateau.update(score)
         if whole and (score < self.best or not self.held):
             self.best = score
             if self.team.first:
                 save_checkpoint(self.out / BEST, about(self) | {"ema": self.step.average.state_dict()})
-        return bool(whole)
+        return whole
 
     def _save(self) -> None:
         if self.team.first:

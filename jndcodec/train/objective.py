@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from typing import NamedTuple
 
 import torch
@@ -51,6 +52,7 @@ class Objective(nn.Module):
 
     def feature_term(self, x_hat: Tensor, x_jnd: Tensor) -> Tensor:
         """Distance of features, (N,): MSE of the last layer (paper), or of unit vectors of all layers (balanced)."""
+        assert self.features is not None  # FWL brings them
         with torch.no_grad():
             target = self.features(x_jnd)
         layers = self.features(x_hat)
@@ -71,19 +73,19 @@ class Objective(nn.Module):
     def forward(self, x: Tensor, x_jnd: Tensor | None, t: Tensor, x_hat: Tensor, bits: Tensor) -> Parts:
         """x, x_jnd, x_hat: (N, 3, H, W); x_jnd may be None for plain RD. t, bits: (N,)."""
         bpp = bits / (x.shape[2] * x.shape[3])
-        d = self.distance(x_hat, x, t) if (self.loss, self.variant) != ("pwl", "paper") else None
+        jnd_alone = (self.loss, self.variant) == ("pwl", "paper")
+        with torch.no_grad() if jnd_alone else nullcontext():
+            d = self.distance(x_hat, x, t)
         value = self._value(bpp, d, x, x_jnd, t, x_hat)
         with torch.no_grad():
             mse = mse_255(x_hat.clamp(0, 1), x)
-            shown = self.distance(x_hat, x, t) if d is None else d
-        return Parts((value * self.trade.level(t)).mean(), bpp.detach(), shown.detach(), mse)
+        return Parts((value * self.trade.level(t)).mean(), bpp.detach(), d.detach(), mse)
 
-    def _value(
-        self, rate: Tensor, d: Tensor | None, x: Tensor, x_jnd: Tensor | None, t: Tensor, x_hat: Tensor
-    ) -> Tensor:
+    def _value(self, rate: Tensor, d: Tensor, x: Tensor, x_jnd: Tensor | None, t: Tensor, x_hat: Tensor) -> Tensor:
         lmbda, paper = self.trade.lmbda(t), self.variant == "paper"
         if self.loss == "rd":
             return losses.rd(rate, d, lmbda)
+        assert x_jnd is not None  # the other losses ask the data for it
         if self.loss == "pwl":
             to_jnd = self.distance(x_hat, x_jnd, t)
             if paper:

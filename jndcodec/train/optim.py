@@ -73,7 +73,7 @@ class Optimizer(torch.optim.Optimizer):
                 self._adam(params, rate, keep, count)
 
     def _muon(self, params: list[Tensor], rate: Tensor, keep: Tensor) -> None:
-        grads = [p.grad for p in params]
+        grads = [p.grad for p in params if p.grad is not None]
         momenta = [self.state[p]["momentum"] for p in params]
         _lerp(momenta, grads, keep * (1 - MOMENTUM))
         by_shape: dict[tuple[int, int], list[int]] = defaultdict(list)
@@ -89,11 +89,11 @@ class Optimizer(torch.optim.Optimizer):
     def _adam(self, params: list[Tensor], rate: Tensor, keep: Tensor, count: Tensor) -> None:
         if not params:
             return
-        grads = [p.grad for p in params]
+        grads = [p.grad for p in params if p.grad is not None]
         momenta = [self.state[p]["momentum"] for p in params]
         squares = [self.state[p]["square"] for p in params]
         _lerp(momenta, grads, keep * (1 - BETAS[0]))
-        _lerp(squares, torch._foreach_mul(grads, grads), keep * (1 - BETAS[1]))
+        _lerp(squares, list(torch._foreach_mul(grads, grads)), keep * (1 - BETAS[1]))
         n = count.clamp_min(1)  # a first step that is left out must not divide by zero
         size = torch._foreach_sqrt(squares)
         torch._foreach_mul_(size, (1 - BETAS[1] ** n).rsqrt())
@@ -112,7 +112,9 @@ def _lerp(state: list[Tensor], target: list[Tensor], weight: Tensor) -> None:
 
 def build_optimizer(kind: str, named: Iterable[tuple[str, nn.Parameter]], lr: float, fast_bf16: bool) -> Optimizer:
     """Kind "muon": kernels by Muon at `lr`, the rest by Adam at 0.4 `lr`, gains thrice that. "adam": all at `lr`."""
-    kernels, gains, rest = [], [], []
+    kernels: list[nn.Parameter] = []
+    gains: list[nn.Parameter] = []
+    rest: list[nn.Parameter] = []
     for name, p in named:
         if p.requires_grad:
             part = kernels if p.ndim == 4 and kind == "muon" else gains if "log_gain" in name else rest

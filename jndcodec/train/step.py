@@ -90,8 +90,8 @@ class Step:
             out = self.subject.module(x, t)
         parts = self.objective(x, self.batch.get("x_jnd"), t, out.x_hat.float(), out.bits_y + out.bits_z)
         loss = parts.loss
-        if self.subject.auxiliary:
-            loss = loss + self.subject.module.auxiliary_loss()
+        if self.subject.auxiliary_loss is not None:
+            loss = loss + self.subject.auxiliary_loss()
         loss.backward()
         with torch.no_grad():
             self._apply(parts)
@@ -123,8 +123,8 @@ class Step:
         return finite & (norm <= limit)
 
     def _average(self, kept: Tensor) -> None:
-        old, new = list(self.average.parameters()), list(self.subject.module.parameters())
-        change = torch._foreach_sub(new, old)
+        old: list[Tensor] = list(self.average.parameters())
+        change = list(torch._foreach_sub(list(self.subject.module.parameters()), old))
         torch._foreach_mul_(change, self.fresh * kept)
         torch._foreach_add_(old, change)
 

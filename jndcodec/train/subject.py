@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from jndcodec.errors import ModelError
 from jndcodec.metrics.trade import RateTrade
@@ -20,7 +20,7 @@ class Subject:
     """module(x, t, hard) returns `jndcodec.model.vbr.Output`.
 
     draw_t: rate knobs for a batch of n, float32 (n,). knobs: those that validation looks at. auxiliary: names of
-    parameters that learn by `module.auxiliary_loss()` alone (CompressAI's quantiles).
+    parameters that learn by `auxiliary_loss` alone (CompressAI's quantiles).
     """
 
     module: nn.Module
@@ -28,6 +28,7 @@ class Subject:
     draw_t: Callable[[int, np.random.Generator], np.ndarray]
     knobs: tuple[float, ...]
     auxiliary: frozenset[str] = field(default_factory=frozenset)
+    auxiliary_loss: Callable[[], Tensor] | None = None
 
 
 def load_weights(model: nn.Module, path: Path) -> None:

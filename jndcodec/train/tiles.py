@@ -109,7 +109,7 @@ class TileSet:
         """Centre crops of up to `count` pictures spread over the set: sides multiples of 64, at most `side`."""
         large = np.flatnonzero(np.minimum(self._heights, self._widths) >= 64)
         pairs = []
-        for i in spread(large, count):
+        for i in spread(large.tolist(), count):
             h, w = self.pictures[i].shape[:2]
             ch, cw = (max(64, min(side, n) // 64 * 64) for n in (h, w))
             part = np.s_[(h - ch) // 2 : (h + ch) // 2, (w - cw) // 2 : (w + cw) // 2]

@@ -24,6 +24,8 @@ QUANTILES = ".quantiles"  # parameters of the auxiliary loss
 class ZooModel(nn.Module):
     """A model of the zoo as `module(x, t, hard)`. Noise stands for rounding unless `hard` (or in evaluation mode)."""
 
+    net: Any  # CompressAI has no types
+
     def __init__(self, net: nn.Module, variable: bool) -> None:
         super().__init__()
         self.net, self.variable = net, variable
@@ -59,10 +61,10 @@ def build_zoo_subject(settings: Settings) -> Subject:
     auxiliary = frozenset(name for name, _ in module.named_parameters() if name.endswith(QUANTILES))
     if variable:
         knobs = (0.0, 2 / 7, 5 / 7, 1.0)
-        return Subject(module, zoo_range(shares, settings.lmbda), one_level, knobs, auxiliary)
+        return Subject(module, zoo_range(shares, settings.lmbda), one_level, knobs, auxiliary, module.auxiliary_loss)
     t = (settings.quality - 1) / 7
     trade = fixed_rate(shares, settings.quality, settings.lmbda)
-    return Subject(module, trade, lambda n, rng: np.full(n, t, np.float32), (t,), auxiliary)
+    return Subject(module, trade, lambda n, rng: np.full(n, t, np.float32), (t,), auxiliary, module.auxiliary_loss)
 
 
 def one_level(n: int, rng: np.random.Generator) -> np.ndarray:
@@ -70,7 +72,7 @@ def one_level(n: int, rng: np.random.Generator) -> np.ndarray:
     return np.full(n, rng.integers(LEVELS) / (LEVELS - 1), np.float32)
 
 
-def export_zoo(module: nn.Module, path: Path, settings: Settings, record: dict[str, Any]) -> None:
+def export_zoo(module: ZooModel, path: Path, settings: Settings, record: dict[str, Any]) -> None:
     """A .pth that `torch.load(weights_only=True)` reads: `state_dict` is CompressAI's own, its tables made."""
     module.net.update(force=True)
     partial = path.with_name(path.name + ".partial")
