@@ -117,6 +117,16 @@ def test_a_broken_run_goes_on_and_new_metrics_reuse_the_files(pictures: Path, tm
     assert all(path.stat().st_mtime_ns == times[path] for path in coded[2:])
 
 
+def test_two_weights_files_of_one_name_are_compared(tiny_weights: Path, tmp_path: Path, pictures: Path) -> None:
+    other = Path(shutil.copy(tiny_weights, tmp_path))
+    coders = [model_coder(f"{name}={path}") for name, path in (("old", tiny_weights), ("new", other))]
+    assert [(coder.name, coder.label) for coder in coders] == [("old", "old"), ("new", "new")]
+    odd = Path(shutil.copy(tiny_weights, tmp_path / "a=b.safetensors"))
+    assert model_coder(str(odd)).name == "a=b"
+    with pytest.raises(InputError, match="--models A=FILE,B=FILE"):
+        run(pictures, "--out", tmp_path, "--models", f"{tiny_weights},{other}", "--codecs", "")
+
+
 def test_each_classic_codec_rises_with_its_settings(photo) -> None:
     rgb = photo(96, 112)
     for name in CLASSIC:

@@ -30,7 +30,7 @@ def _names(ctx: click.Context, param: click.Parameter, value: str | None) -> lis
               help="Folder for the results. A run that was broken off goes on from there; nothing is measured "
               "twice.")  # fmt: skip
 @click.option("--models", callback=_names, metavar="M,...", help="Models by name, weights files, CompressAI "
-              "checkpoints, or folders of them (a rate each).")  # fmt: skip
+              "checkpoints, or folders of them (a rate each). A=FILE calls it A.")  # fmt: skip
 @click.option("--codecs", callback=_names, default=CODECS, show_default=True, metavar="C,...",
               help="Of jpeg, webp, avif, avif-ssim, jxl, jpeg2000; '' for none. avif:50/70/90 sets the settings, "
               "for models too (their quality, 0 to 100).")  # fmt: skip
@@ -55,7 +55,8 @@ def eval(
     look at the pictures, into the folder of --out.
     """
     from jndcodec.errors import DependencyError, InputError
-    from jndcodec.evaluate.codecs import check_unique, classic_coder, parse_coder
+    from jndcodec.evaluate.codecs import check_unique, parse_coder
+    from jndcodec.evaluate.extensions import named_coder
     from jndcodec.evaluate.metrics import choose
     from jndcodec.evaluate.models import model_coder
     from jndcodec.evaluate.outputs import references, write_outputs
@@ -66,7 +67,7 @@ def eval(
         if not find_spec(package):
             raise DependencyError(f"{package} is missing: pip install jndcodec[eval]")
     coders = [parse_coder(spec, lambda name: model_coder(name, device, precision), points) for spec in models or []]
-    coders += [parse_coder(spec, classic_coder, points) for spec in codecs]
+    coders += [parse_coder(spec, named_coder, points) for spec in codecs]
     if not coders:
         raise InputError("nothing to measure: name --models or --codecs")
     check_unique(coders)
@@ -82,8 +83,7 @@ def eval(
             click.echo(f"{source.path}: note: {note}", err=True)
     names = [metric.name for metric in chosen]
     folder.mkdir(parents=True, exist_ok=True)
-    if jobs > 1:
-        os.environ.setdefault("OMP_NUM_THREADS", "1")  # of each process, which inherits it
+    os.environ.setdefault("OMP_NUM_THREADS", "1")  # of each process, which inherits it
     with _progress() as advance:
         rows = evaluate(sources, coders, names, folder, jobs, advance("measuring"))
         tables = write_outputs(

@@ -180,4 +180,7 @@ def classic_coder(name: str) -> Coder:
 def check_unique(coders: list[Coder]) -> None:
     names = [coder.name for coder in coders]
     if twice := {name for name in names if names.count(name) > 1}:
-        raise InputError(f"named twice: {', '.join(sorted(twice))}; give each codec and model once")
+        raise InputError(
+            f"named twice: {', '.join(sorted(twice))}; give each codec and model once, and models of one name others: "
+            "--models A=FILE,B=FILE"
+        )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from jndcodec.errors import InputError
+from jndcodec.evaluate.extensions import extra_metrics
 from jndcodec.metrics import arrays
 from jndcodec.metrics.external import EXTERNAL, Metric
 
@@ -20,6 +21,7 @@ METRICS = (
     Metric("ms_ssim", "MS-SSIM", arrays.ms_ssim, digits=4, smallest=161),
     *EXTERNAL,
 )
+METRICS += tuple(metric for metric in extra_metrics() if metric.name not in [ours.name for ours in METRICS])
 BY_NAME = {metric.name: metric for metric in METRICS}
 ALWAYS = ("ssimulacra2", "psnr", "ms_ssim")  # no package needed
 

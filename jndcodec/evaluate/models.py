@@ -16,6 +16,8 @@ import numpy as np
 
 from jndcodec.errors import ModelError
 from jndcodec.evaluate.codecs import Coder
+from jndcodec.installed import available_models, find_by_name
+from jndcodec.weights import is_foreign, read_info
 
 if TYPE_CHECKING:
     from jndcodec.codec import Codec
@@ -37,7 +39,7 @@ class ModelCoder:
 
     def prepare(self) -> None:
         for file in self.files:
-            _warm(file, self.device, self.precision)
+            _codec(file, self.device, self.precision)
 
     def encode(self, rgb: np.ndarray, setting: float) -> bytes:
         from PIL import Image
@@ -65,35 +67,25 @@ def _codec(file: str, device: str, precision: str) -> Codec:
     return Codec(weights=file, device=device, precision=precision)
 
 
-@lru_cache(maxsize=16)
-def _warm(file: str, device: str, precision: str) -> None:
-    """Load the model and code a small picture: the first one pays for kernels and memory."""
-    from PIL import Image
-
-    codec = _codec(file, device, precision)
-    codec.decode(codec.encode(Image.new("RGB", (64, 64))))
-
-
-def model_coder(name: str, device: str = "auto", precision: str = "auto") -> Coder:
+def model_coder(spec: str, device: str = "auto", precision: str = "auto") -> Coder:
     """An installed model by its name, a weights file, a CompressAI checkpoint, or a folder of such checkpoints.
 
-    ModelError where there is none.
+    spec: any of these, or NAME=any of these, to have it called so. ModelError where there is none.
     """
-    from jndcodec.installed import available_models, find_by_name
-    from jndcodec.weights import is_foreign, read_info
-
+    label, named, name = spec.partition("=")
+    if not named or Path(spec).exists():
+        label, name = "", spec
     path = Path(name)
     if not path.exists() or name in [info.name for info in available_models()]:
         info = find_by_name(name)
-        return _coder(info.name, info.id, (str(info.path),), False, device, precision)
+        return _coder(label or info.name, info.id, (str(info.path),), False, device, precision)
     if path.is_file() and not is_foreign(path):
-        return _coder(path.stem, read_info(path).id, (name,), False, device, precision)
+        return _coder(label or path.stem, read_info(path).id, (name,), False, device, precision)
     files = (path,) if path.is_file() else tuple(sorted(p for p in path.iterdir() if p.is_file() and is_foreign(p)))
     if not files:
         raise ModelError(f"{path}: no checkpoints in this folder; name the weights file itself")
     contents = hashlib.sha256(b"".join(hashlib.sha256(file.read_bytes()).digest() for file in files)).hexdigest()
-    label = path.name.split(".")[0]
-    return _coder(label, contents, tuple(map(str, files)), True, device, precision)
+    return _coder(label or path.name.split(".")[0], contents, tuple(map(str, files)), True, device, precision)
 
 
 def _coder(name: str, made_of: str, files: tuple[str, ...], one_each: bool, device: str, precision: str) -> Coder:
