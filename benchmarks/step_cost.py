@@ -2,7 +2,7 @@
 
     python benchmarks/step_cost.py [--metric MIX] [--config CONFIG] [--batch-size 16] [--patch-size 256] [--top 10]
 
-An operation is one call that reaches the device's own code (a view or an allocation is none; a `_foreach` call over many
+An operation is one call of code of the device (a view or an allocation is none; a `_foreach` call over many
 tensors is one). Its bytes are those of the tensors that it reads and writes, each element once. Both are proxies of the
 time on a GPU: launches cost it some microseconds each, bytes go at its bandwidth, and arithmetic hardly counts here.
 """
@@ -19,14 +19,15 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
+from jndcodec.metrics.trade import parse_metrics, variable_rate
 from jndcodec.model.vbr import JlcVbr, VbrConfig
 from jndcodec.train.distributed import Team
+from jndcodec.train.native import stratified
 from jndcodec.train.objective import Objective
 from jndcodec.train.optim import build_optimizer
-from jndcodec.train.rates import variable_rate
-from jndcodec.train.settings import parse_config, parse_metrics
+from jndcodec.train.settings import parse_config
 from jndcodec.train.step import Step
-from jndcodec.train.subject import Subject, named_parameters, stratified
+from jndcodec.train.subject import Subject, named_parameters
 
 SHIPPED = "m=384,detail=128,n8=0,n16=0,h8=128,h16=128,s8=6,s16=6"
 FREE = ("device", "empty", "_unsafe_view", "new_empty", "empty_like", "empty_strided", "lift_fresh", "detach", "alias")

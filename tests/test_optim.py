@@ -18,7 +18,7 @@ ONE = torch.ones(())
 @pytest.mark.parametrize("shape", [(3, 8, 20), (2, 20, 8), (1, 8, 8)])
 def test_orthogonalise_brings_singular_values_near_one(dtype: torch.dtype, shape: tuple[int, ...]) -> None:
     matrices = torch.randn(shape, generator=torch.Generator().manual_seed(0))
-    values = torch.linalg.svdvals(orthogonalise(matrices, dtype))
+    values = torch.linalg.svdvals(orthogonalise([matrices], dtype)[0])
     first = torch.linalg.svdvals(matrices)
     assert (first.max() / first.min()) > 2
     assert values.min() > 0.4 and values.max() < 1.4
@@ -26,7 +26,7 @@ def test_orthogonalise_brings_singular_values_near_one(dtype: torch.dtype, shape
 
 def test_orthogonalise_keeps_the_singular_vectors() -> None:
     u, s, v = torch.linalg.svd(torch.randn(6, 9, generator=torch.Generator().manual_seed(1)), full_matrices=False)
-    result = orthogonalise((u * s @ v)[None], torch.float32)[0]
+    result = orthogonalise([(u * s @ v)[None]], torch.float32)[0][0]
     core = u.T @ result @ v.T
     torch.testing.assert_close(core, core.diag().diag(), atol=1e-4, rtol=0)
 
@@ -40,10 +40,19 @@ def test_orthogonalise_is_stable_where_a_gradient_has_few_strong_directions(
     generator = torch.Generator().manual_seed(2)
     u, _, v = torch.linalg.svd(torch.randn(shape, generator=generator), full_matrices=False)
     strength = 10 ** -torch.linspace(0, 6, min(shape))
-    result = orthogonalise((u * strength @ v)[None], dtype)[0]
+    result = orthogonalise([(u * strength @ v)[None]], dtype)[0][0]
     # the last product in bfloat16 adds rounding errors, which differ between processors
     assert torch.linalg.svdvals(result).max() < (1.4 if dtype == torch.float32 else 2)
     assert (u.T @ result @ v.T).diag()[: min(shape) // 4].min() > 0.4
+
+
+def test_orthogonalise_of_many_shapes_is_that_of_each() -> None:
+    generator = torch.Generator().manual_seed(4)
+    shapes = [(2, 8, 20), (1, 20, 7), (3, 5, 5), (1, 3, 40), (2, 20, 8)]
+    stacks = [torch.randn(shape, generator=generator) for shape in shapes]
+    factors = [1.0, 2.0, 0.5, 3.0, 1.0]
+    for x, factor, result in zip(stacks, factors, orthogonalise(stacks, torch.float32, -0.1, factors), strict=True):
+        torch.testing.assert_close(result, -0.1 * factor * orthogonalise([x], torch.float32)[0], atol=1e-6, rtol=1e-4)
 
 
 def small_model() -> nn.Sequential:

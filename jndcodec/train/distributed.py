@@ -48,6 +48,10 @@ class Team:
     def average(self, tensors: list[Tensor]) -> None:
         """Mean over the ranks, in place, as one message."""
         if self.size > 1 and tensors:
+            if len(tensors) == 1:
+                dist.all_reduce(tensors[0])
+                tensors[0] /= self.size
+                return
             flat = torch.cat([t.reshape(-1) for t in tensors])
             dist.all_reduce(flat)
             flat /= self.size

@@ -6,7 +6,7 @@ Learning rates are tensors, and a step that must not count is done with `keep` =
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import torch
@@ -19,28 +19,66 @@ GAIN_RATE = 3.0  # gains learn three times as fast as what else Adam has
 MUON_TO_ADAM = 0.4  # Adam's rate for what Muon does not take, as a share of Muon's
 
 
-def orthogonalise(matrices: Tensor, dtype: torch.dtype, scale: Tensor | float = 1.0, steps: int = 5) -> Tensor:
-    """About `scale` U Vᵀ of each matrix of (B, rows, columns): a Newton-Schulz iteration with singular values near 1.
+def orthogonalise(
+    stacks: list[Tensor], dtype: torch.dtype, scale: Tensor | float = 1.0, factors: Sequence[float] = (), steps: int = 5
+) -> list[Tensor]:
+    """About factor · scale · U Vᵀ of each matrix of each stack (B, rows, columns), one factor a stack (default 1).
 
-    Every step multiplies X by a polynomial P of X Xᵀ from the left, so only the small matrices X Xᵀ and P are iterated.
-    They are float32: in less, X Xᵀ gets negative eigenvalues, which grow without end. The last product is in `dtype`.
+    A Newton-Schulz iteration with singular values near 1. Every step multiplies X by a polynomial P of X Xᵀ, so only
+    the small matrices X Xᵀ and P are iterated: those of all stacks together, filled up with zeros to a power of two,
+    which change nothing. They are float32: in less, X Xᵀ gets negative eigenvalues, which grow without end. The last
+    product is in `dtype`.
     """
+    wide = [x.shape[1] <= x.shape[2] for x in stacks]
+    grams = [x @ x.mT if w else x.mT @ x for x, w in zip(stacks, wide, strict=True)]
+    products: list[Tensor] = [x.new_empty(gram.shape, dtype=dtype) for x, gram in zip(stacks, grams, strict=True)]
+    by_size: dict[int, list[int]] = defaultdict(list)
+    for i, gram in enumerate(grams):
+        by_size[1 << (gram.shape[1] - 1).bit_length()].append(i)
+    for size, members in by_size.items():
+        counts = [len(grams[i]) for i in members]
+        whole = grams[members[0]].new_zeros(sum(counts), size, size)
+        places = [part[:, : grams[i].shape[1], : grams[i].shape[1]] for i, part in _parts(members, whole.split(counts))]
+        torch._foreach_copy_(places, [grams[i] for i in members])
+        polynomials = _polynomials(whole, scale, steps).split(counts)
+        torch._foreach_copy_(
+            [products[i] for i in members],
+            [part[:, : grams[i].shape[1], : grams[i].shape[1]] for i, part in _parts(members, polynomials)],
+        )
+    xs = stacks
+    if dtype != stacks[0].dtype:
+        xs = [torch.empty_like(x, dtype=dtype) for x in stacks]
+        torch._foreach_copy_(xs, stacks)
+    nothing = xs[0].new_empty(())
+    updates = [
+        torch.baddbmm(nothing, *((p, x) if w else (x, p)), beta=0, alpha=factor)
+        for p, x, w, factor in zip(products, xs, wide, factors or [1.0] * len(xs), strict=True)
+    ]
+    if dtype == stacks[0].dtype:
+        return updates
+    results = [torch.empty_like(x) for x in stacks]
+    torch._foreach_copy_(results, updates)
+    return results
+
+
+def _parts(members: list[int], parts: Sequence[Tensor]) -> Iterable[tuple[int, Tensor]]:
+    return zip(members, parts, strict=True)
+
+
+def _polynomials(gram: Tensor, scale: Tensor | float, steps: int) -> Tensor:
+    """The product of all steps' polynomials, over the norm of X, times `scale`; gram = X Xᵀ (B, n, n) is used up."""
     a, b, c = NEWTON_SCHULZ
-    x = matrices.float()
-    tall = x.shape[1] > x.shape[2]
-    if tall:
-        x = x.mT
-    x = x / (x.norm(dim=(1, 2), keepdim=True) + 1e-7)
-    gram = x @ x.mT
-    identity = torch.eye(x.shape[1], device=x.device)
-    product = identity
+    square = gram.diagonal(dim1=1, dim2=2).sum(1)
+    inverse = 1 / (square.sqrt() + 1e-7)[:, None, None]
+    gram = gram.mul_(inverse.square())
+    product = None
     for step in range(steps):
-        polynomial = torch.baddbmm(gram, gram, gram, beta=b, alpha=c) + a * identity
-        product = polynomial @ product
+        polynomial = torch.baddbmm(gram, gram, gram, beta=b, alpha=c)
+        polynomial.diagonal(dim1=1, dim2=2).add_(a)
+        product = polynomial if product is None else polynomial @ product
         if step < steps - 1:
             gram = polynomial @ gram @ polynomial
-    x = (product * scale).to(dtype) @ x.to(dtype)
-    return (x.mT if tall else x).float()
+    return product * (inverse * scale)
 
 
 class Optimizer(torch.optim.Optimizer):
@@ -76,15 +114,18 @@ class Optimizer(torch.optim.Optimizer):
         grads = [p.grad for p in params if p.grad is not None]
         momenta = [self.state[p]["momentum"] for p in params]
         _lerp(momenta, grads, keep * (1 - MOMENTUM))
+        nesterov = torch._foreach_lerp(grads, momenta, MOMENTUM)
         by_shape: dict[tuple[int, int], list[int]] = defaultdict(list)
         for i, p in enumerate(params):
             by_shape[p.shape[0], p.numel() // p.shape[0]].append(i)
-        for (rows, columns), members in by_shape.items():
-            nesterov = [grads[i].lerp(momenta[i], MOMENTUM).reshape(rows, columns) for i in members]
-            scale = -rate * max(1, rows / columns) ** 0.5
-            update = orthogonalise(torch.stack(nesterov), self.newton_schulz_dtype, scale)
-            for i, matrix in zip(members, update, strict=True):
-                params[i].add_(matrix.reshape(params[i].shape))
+        stacks = [params[0].new_empty(len(members), *shape) for shape, members in by_shape.items()]
+        order = [i for members in by_shape.values() for i in members]
+        torch._foreach_copy_([matrix for x in stacks for matrix in x], [_matrix(nesterov[i], params[i]) for i in order])
+        factors = [max(1, rows / columns) ** 0.5 for rows, columns in by_shape]
+        updates = orthogonalise(stacks, self.newton_schulz_dtype, -rate, factors)
+        torch._foreach_add_(
+            [_matrix(params[i], params[i]) for i in order], [matrix for update in updates for matrix in update]
+        )
 
     def _adam(self, params: list[Tensor], rate: Tensor, keep: Tensor, count: Tensor) -> None:
         if not params:
@@ -101,6 +142,17 @@ class Optimizer(torch.optim.Optimizer):
         update = torch._foreach_div(momenta, size)
         torch._foreach_mul_(update, -rate / (1 - BETAS[0] ** n))
         torch._foreach_add_(params, update)
+
+
+def in_memory_order(t: Tensor, p: Tensor) -> Tensor:
+    """t, of p's shape, with the axes in the order of p's memory: channels last or as they are."""
+    last = p.ndim == 4 and p.is_contiguous(memory_format=torch.channels_last)
+    return t.permute(0, 2, 3, 1) if last else t
+
+
+def _matrix(t: Tensor, p: Tensor) -> Tensor:
+    """A kernel-shaped t as a matrix, outputs x the rest: a view of it, where it is laid out as p."""
+    return in_memory_order(t, p).reshape(t.shape[0], -1)
 
 
 def _lerp(state: list[Tensor], target: list[Tensor], weight: Tensor) -> None:

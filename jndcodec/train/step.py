@@ -13,7 +13,7 @@ from torch import Tensor
 
 from jndcodec.train.distributed import Team
 from jndcodec.train.objective import Objective
-from jndcodec.train.optim import Optimizer
+from jndcodec.train.optim import Optimizer, in_memory_order
 from jndcodec.train.subject import Subject, named_parameters
 
 EXPLODED = 30.0  # times the usual gradient norm: such a step is left out, as one with NaN is
@@ -36,7 +36,9 @@ class Step:
         self.scale, self.fresh = torch.zeros((), device=device), torch.zeros((), device=device)
         self.sums = torch.zeros(len(LOGGED) + 2, device=device)  # LOGGED, steps kept, steps left out
         self.usual = torch.zeros(2, device=device)  # usual gradient norm, steps it was seen
-        self.main = [p for _, p in named_parameters(subject, auxiliary=False) if p.requires_grad]
+        self.main, self.auxiliary = (
+            [p for _, p in named_parameters(subject, auxiliary=part) if p.requires_grad] for part in (False, True)
+        )
         self.batch: dict[str, Tensor] = {}
         self.eager_steps = 0
         self.graph: torch.cuda.CUDAGraph | None = None
@@ -97,21 +99,33 @@ class Step:
             self._apply(parts)
 
     def _apply(self, parts: Any) -> None:
-        grads = [p.grad for p in self.subject.module.parameters() if p.grad is not None]
         values = torch.stack([parts.loss.detach(), parts.bpp.mean(), psnr(parts.mse), parts.distortion.mean()])
-        self.team.average([*grads, values])
-        clipped = [p.grad for p in self.main if p.grad is not None]
-        norm = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(clipped)))
+        clipped, others, values = self._flat_gradients(values)
+        norm = torch.linalg.vector_norm(clipped)
         keep = self._judge(values[0], norm)
-        for grad in grads:
-            grad.nan_to_num_(0.0, 0.0, 0.0)
-        torch._foreach_mul_(clipped, torch.where(keep, self.clip / norm.clamp_min(self.clip), 0.0))
+        for part in (clipped, others):
+            part.nan_to_num_(0.0, 0.0, 0.0)
+        clipped *= torch.where(keep, self.clip / norm.clamp_min(self.clip), 0.0)
         kept = keep.float()
         for optimizer in self.optimizers:
             optimizer.step(self.scale, kept)
         self._average(kept)
         line = torch.cat([values, norm[None], values.new_ones(1)])
         self.sums += torch.cat([torch.where(keep, line, 0.0), 1 - kept[None]])
+
+    def _flat_gradients(self, values: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """All gradients in one piece of memory, so that one operation serves them all: those of the main loss, the
+        others, and `values`, averaged over the processes. The parameters' gradients become views of it.
+        """
+        main, others = ([p for p in group if p.grad is not None] for group in (self.main, self.auxiliary))
+        flat = torch.cat([*(in_memory_order(p.grad, p).reshape(-1) for p in main + others), values])
+        self.team.average([flat])
+        at = 0
+        for p in main + others:
+            p.grad = flat[at : at + p.numel()].as_strided(p.shape, p.stride())
+            at += p.numel()
+        end = sum(p.numel() for p in main)
+        return flat[:end], flat[end:at], flat[at:]
 
     def _judge(self, loss: Tensor, norm: Tensor) -> Tensor:
         """Whether the step counts: finite, and not far above the usual gradient norm, which follows slowly."""
