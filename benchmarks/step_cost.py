@@ -95,7 +95,7 @@ def step_costs(config: str, metric: str, batch: int, patch: int) -> Costs:
         with costs:
             costs.part = "forward"
             with step.autocast():
-                out = model(x, t)
+                out = step.forward(x, t)
             costs.part = "metric"
             ends = [v.detach().requires_grad_() for v in (out.x_hat, out.bits_y, out.bits_z)]
             parts = objective(x, None, t, ends[0].float(), ends[1] + ends[2])

@@ -70,12 +70,12 @@ def main(
     )  # fmt: skip
     with tempfile.TemporaryDirectory() as out:
         trainer = Trainer(settings, Path(out))
-        model, step = trainer.subject.module, trainer.step
+        step = trainer.step
         batch = trainer._batch(0.5)
 
         def network() -> None:
             with step.autocast():
-                output = model(batch["x"], batch["t"])
+                output = step.forward(batch["x"], batch["t"])
             (output.x_hat.float().mean() + output.bits_y.mean() + output.bits_z.mean()).backward()
 
         parts: list[Callable[[], object]] = [lambda: trainer._train_step(0.5), lambda: trainer._batch(0.5)]

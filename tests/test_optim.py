@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import nn
 
+from jndcodec.train.casting import Bf16Weights
 from jndcodec.train.optim import BETAS, Optimizer, build_optimizer, orthogonalise
 from jndcodec.train.schedule import FLOOR, Plateau, cosine
 
@@ -44,6 +45,22 @@ def test_orthogonalise_is_stable_where_a_gradient_has_few_strong_directions(
     # the last product in bfloat16 adds rounding errors, which differ between processors
     assert torch.linalg.svdvals(result).max() < (1.4 if dtype == torch.float32 else 2)
     assert (u.T @ result @ v.T).diag()[: min(shape) // 4].min() > 0.4
+
+
+def test_weights_cast_at_once_are_those_of_autocast() -> None:
+    model = small_model().to(memory_format=torch.channels_last)
+    model.append(nn.Conv2d(2, 2, 1))  # a layer that gets no gradient
+    model[3].requires_grad_(False)
+    x = torch.randn(2, 3, 8, 8)
+    found = []
+    for forward in (model, Bf16Weights(model)):
+        model.zero_grad()
+        with torch.autocast("cpu", torch.bfloat16):
+            forward(x).float().square().mean().backward()
+        found.append([p.grad for p in model.parameters() if p.grad is not None])
+    assert len(found[0]) == 4
+    for a, b in zip(*found, strict=True):
+        assert b.dtype == torch.float32 and torch.equal(a, b)
 
 
 def test_orthogonalise_of_many_shapes_is_that_of_each() -> None:

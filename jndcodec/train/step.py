@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from jndcodec.train.casting import Bf16Weights
 from jndcodec.train.distributed import Team
 from jndcodec.train.objective import Objective
 from jndcodec.train.optim import Optimizer, in_memory_order
@@ -32,6 +33,7 @@ class Step:
         self.subject, self.objective, self.optimizers, self.team = subject, objective, optimizers, team
         self.device, self.bf16, self.clip = device, bf16, clip
         self.graphs = graph and device.type == "cuda" and team.size == 1
+        self.forward = Bf16Weights(subject.module) if bf16 else subject.module
         self.average = copy.deepcopy(subject.module).eval().requires_grad_(False)
         self.scale, self.fresh = torch.zeros((), device=device), torch.zeros((), device=device)
         self.sums = torch.zeros(len(LOGGED) + 2, device=device)  # LOGGED, steps kept, steps left out
@@ -89,7 +91,7 @@ class Step:
             p.grad = None
         x, t = self.batch["x"], self.batch["t"]
         with self.team.same_noise(), self.autocast():
-            out = self.subject.module(x, t)
+            out = self.forward(x, t)
         parts = self.objective(x, self.batch.get("x_jnd"), t, out.x_hat.float(), out.bits_y + out.bits_z)
         loss = parts.loss
         if self.subject.auxiliary_loss is not None:
