@@ -6,7 +6,7 @@ import zlib
 
 import pytest
 
-from jndcodec.container.jlc import MAGIC, Flags, Jlc, Section, parse, read_varint, varint
+from jndcodec.container.jlc import MAGIC, NO_MODEL, Flags, Jlc, Section, parse, read_varint, varint
 from jndcodec.errors import FormatError, JndcodecError, VersionError
 
 ID = bytes(range(8))
@@ -116,3 +116,36 @@ def test_section_longer_than_the_file() -> None:
 def test_not_a_jlc(data: bytes) -> None:
     with pytest.raises(FormatError):
         parse(data)
+
+
+def lossless(payload: bytes = b"picture") -> Jlc:
+    return Jlc(NO_MODEL, 300, 2, 0, 0, Flags.LOSSLESS, {Section.LOSSLESS: payload})
+
+
+def test_lossless_file_has_no_model_id_t_or_symbols_crc() -> None:
+    data = lossless().pack()
+    assert data == with_crc(MAGIC + b"\x01\x04" + varint(300) + varint(2) + b"\x04\x07picture")
+    assert parse(data) == lossless() and parse(data).lossless and not small().lossless
+
+
+def test_lossless_file_cut_or_changed() -> None:
+    data = lossless().pack()
+    for length in range(len(data)):
+        with pytest.raises(FormatError):
+            parse(data[:length])
+    for bit in range(8 * len(data)):
+        damaged = bytearray(data)
+        damaged[bit // 8] ^= 1 << bit % 8
+        with pytest.raises(JndcodecError):
+            parse(bytes(damaged))
+
+
+def test_lossless_file_without_its_section_and_a_coded_one_without_z() -> None:
+    jlc = lossless()
+    jlc.sections = {Section.Z: b"", Section.Y: b""}
+    with pytest.raises(FormatError, match="LOSSLESS is missing"):
+        parse(jlc.pack())
+    jlc = small()
+    jlc.sections = {Section.LOSSLESS: b""}
+    with pytest.raises(FormatError, match="Z is missing"):
+        parse(jlc.pack())

@@ -3,6 +3,8 @@
     magic 4 │ version 1 │ flags 1 │ model id 8 │ width varint │ height varint │ t u16
     │ sections … │ symbols CRC 4 │ file CRC 4
 
+A lossless file (flag bit 2) needs no model: it has no model id, no t and no symbols CRC.
+
 A section is: type u8, length varint, bytes. Types below 0x80 are critical (a reader that does not know one must
 refuse), those from 0x80 up may be skipped. Integers are little-endian; varints are LEB128.
 """
@@ -21,9 +23,12 @@ VERSION = 1
 MAX_SIDE = 1 << 20
 MAX_VARINT = 5  # bytes: 35 bits
 _CRC = struct.Struct("<I")
-_FIXED = struct.Struct("<4sBB8s")
+_FIXED = struct.Struct("<4sBB")
 _T = struct.Struct("<H")
+_ID = 8  # bytes of a model id
+NO_MODEL = bytes(_ID)  # in memory, of a lossless file
 OPTIONAL = 0x80
+_CUT = "damaged .jlc file: cut short; get the file again"
 
 
 class Section(IntEnum):
@@ -32,6 +37,7 @@ class Section(IntEnum):
     Z = 0x01
     Y = 0x02
     ALPHA = 0x03
+    LOSSLESS = 0x04
     ICC = 0x80
     EXIF = 0x81
     XMP = 0x82
@@ -41,19 +47,24 @@ CRITICAL = frozenset(int(kind) for kind in Section if kind < OPTIONAL)
 
 
 class Flags(IntFlag):
-    """GREY: the picture has one colour channel. FLOAT_ENTROPY: the tables depended on float arithmetic (zoo models)."""
+    """GREY: the picture has one colour channel. FLOAT_ENTROPY: the tables depended on float arithmetic (zoo models).
+    LOSSLESS: the section of that name has the whole picture, alpha too."""
 
     NONE = 0
     GREY = 1
     FLOAT_ENTROPY = 2
+    LOSSLESS = 4
 
 
-KNOWN_FLAGS = int(Flags.GREY | Flags.FLOAT_ENTROPY)
+KNOWN_FLAGS = int(Flags.GREY | Flags.FLOAT_ENTROPY | Flags.LOSSLESS)
 
 
 @dataclass
 class Jlc:
-    """A .jlc file in memory. `t` is the rate knob, 0 … 65535; `symbols_crc` is the CRC-32 of the coded symbols."""
+    """A .jlc file in memory. `t` is the rate knob, 0 … 65535; `symbols_crc` is the CRC-32 of the coded symbols.
+
+    Of a lossless file these two are 0, and `model_id` is NO_MODEL.
+    """
 
     model_id: bytes
     width: int
@@ -68,21 +79,29 @@ class Jlc:
         return bool(self.flags & Flags.GREY)
 
     @property
+    def lossless(self) -> bool:
+        return bool(self.flags & Flags.LOSSLESS)
+
+    @property
     def exact(self) -> bool:
         """Whether integers alone decided the symbols, so that the file decodes to the same ones on every machine."""
         return not self.flags & Flags.FLOAT_ENTROPY
 
     def pack(self) -> bytes:
         """The bytes of the file."""
+        model_id, t, symbols_crc = self.model_id, _T.pack(self.t), _CRC.pack(self.symbols_crc)
+        if self.lossless:
+            model_id = t = symbols_crc = b""
         parts = [
-            _FIXED.pack(MAGIC, VERSION, int(self.flags), self.model_id),
+            _FIXED.pack(MAGIC, VERSION, int(self.flags)),
+            model_id,
             varint(self.width),
             varint(self.height),
-            _T.pack(self.t),
+            t,
         ]
         for kind, payload in self.sections.items():
             parts += [bytes([kind]), varint(len(payload)), payload]
-        parts.append(_CRC.pack(self.symbols_crc))
+        parts.append(symbols_crc)
         body = b"".join(parts)
         return body + _CRC.pack(zlib.crc32(body))
 
@@ -117,23 +136,33 @@ def parse(data: bytes) -> Jlc:
         raise FormatError("not a .jlc file: it does not start with the .jlc signature")
     if len(data) > 4 and data[4] != VERSION:
         raise VersionError(f"this file has format version {data[4]}, this program reads version {VERSION}: upgrade it")
-    if len(data) < _FIXED.size + 2 + _T.size + 2 * _CRC.size:
-        raise FormatError("damaged .jlc file: cut short; get the file again")
+    if len(data) < _FIXED.size + 2 + _CRC.size:
+        raise FormatError(_CUT)
     if zlib.crc32(data[:-4]) != _CRC.unpack(data[-4:])[0]:
         raise FormatError("damaged .jlc file: its checksum is wrong (cut short or changed); get the file again")
-    _, _, flags, model_id = _FIXED.unpack_from(data)
-    if flags & ~KNOWN_FLAGS:
-        raise VersionError(f"this file uses features (flags {flags:#x}) that this program does not know: upgrade it")
-    end = len(data) - 2 * _CRC.size
-    width, at = read_varint(data, _FIXED.size, end)
+    _, _, bits = _FIXED.unpack_from(data)
+    if bits & ~KNOWN_FLAGS:
+        raise VersionError(f"this file uses features (flags {bits:#x}) that this program does not know: upgrade it")
+    flags = Flags(bits)
+    lossless = Flags.LOSSLESS in flags
+    at, end = _FIXED.size, len(data) - _CRC.size * (1 if lossless else 2)
+    model_id, t, symbols_crc = NO_MODEL, 0, 0
+    if not lossless:
+        model_id, at = data[at : at + _ID], at + _ID
+    width, at = read_varint(data, at, end)
     height, at = read_varint(data, at, end)
     if not (0 < width <= MAX_SIDE and 0 < height <= MAX_SIDE):
         raise FormatError(f"damaged .jlc file: impossible size {width} x {height}")
-    if at + _T.size > end:
-        raise FormatError("damaged .jlc file: cut short; get the file again")
-    (t,) = _T.unpack_from(data, at)
-    sections = _parse_sections(data, at + _T.size, end)
-    return Jlc(model_id, width, height, t, _CRC.unpack(data[-8:-4])[0], Flags(flags), sections)
+    if not lossless:
+        if at + _T.size > end:
+            raise FormatError(_CUT)
+        (t,), at = _T.unpack_from(data, at), at + _T.size
+        (symbols_crc,) = _CRC.unpack_from(data, end)
+    sections = _parse_sections(data, at, end)
+    for kind in (Section.LOSSLESS,) if lossless else (Section.Z, Section.Y):
+        if kind not in sections:
+            raise FormatError(f"damaged .jlc file: section {kind.name} is missing")
+    return Jlc(model_id, width, height, t, symbols_crc, flags, sections)
 
 
 def _parse_sections(data: bytes, at: int, end: int) -> dict[int, bytes]:
@@ -149,7 +178,4 @@ def _parse_sections(data: bytes, at: int, end: int) -> dict[int, bytes]:
             raise VersionError(f"this file needs a feature (section {kind:#x}) unknown to this program: upgrade it")
         sections[kind] = data[at : at + length]
         at += length
-    for kind in (Section.Z, Section.Y):
-        if kind not in sections:
-            raise FormatError(f"damaged .jlc file: section {kind.name} is missing")
     return sections
