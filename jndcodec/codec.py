@@ -9,22 +9,22 @@ import functools
 import warnings
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
-import torch
 from PIL import Image
 
 from jndcodec.container.jlc import MAX_SIDE, Flags, Jlc, Section, parse
+from jndcodec.container.lossless import unpack_lossless
 from jndcodec.container.sections import pack_extras, unpack_alpha, unpack_metadata
 from jndcodec.entropy.scale_network import T_MAX
 from jndcodec.errors import LimitError, ModelError, TargetError
 from jndcodec.images.loading import MAX_PIXELS, Picture, load_picture, picture_to_image
 from jndcodec.installed import find_by_id, find_by_name
 from jndcodec.model.interface import Model, Progress, silent
-from jndcodec.model.native import NativeModel
-from jndcodec.model.vbr import STRIDE_Z
-from jndcodec.rate import target
 from jndcodec.weights import ModelInfo, is_foreign, read_info
+
+if TYPE_CHECKING:  # models are imported where they are used: torch takes seconds, and a lossless file needs none
+    from jndcodec.rate import target
 
 Loadable = str | Path | bytes | BinaryIO | Image.Image
 Source = Loadable | Picture
@@ -46,8 +46,7 @@ class Codec:
         """model: a name of `jndcodec models` (default: the first); weights: a file instead, of ours or a CompressAI
         checkpoint (jndcodec.model.zoo). device: auto, cpu, cuda or mps; precision: auto, fp32 or bf16 of the
         transforms, which any file decodes in. ModelError if missing."""
-        if threads:
-            torch.set_num_threads(threads)
+        _limit_threads(threads)
         if weights and is_foreign(weights):
             from jndcodec.model.zoo import ZooModel
 
@@ -55,6 +54,8 @@ class Codec:
             self.model: Model = zoo
             self.info: ModelInfo = zoo.info
         else:
+            from jndcodec.model.native import NativeModel
+
             self.info = read_info(weights) if weights else find_by_name(model)
             self.model = NativeModel(self.info, device, precision)
 
@@ -88,6 +89,8 @@ class Codec:
         effort 1 … 9 trades time for bytes. strip: leave out EXIF and XMP. verify: decode the result and compare its
         symbols before returning. progress is called with the share done. Errors: InputError, LimitError, TargetError.
         """
+        from jndcodec.rate import target
+
         picture = image if isinstance(image, Picture) else _load(image, max_pixels)
         height, width = picture.rgb.shape[:2]
         if max(height, width) > MAX_SIDE:
@@ -115,6 +118,8 @@ class Codec:
     def decode(self, data: bytes, *, max_pixels: int | None = MAX_PIXELS, progress: Progress = silent) -> Image.Image:
         """The picture in .jlc bytes, with alpha and metadata. FormatError, VersionError, ModelError, SymbolError."""
         jlc = parse(data)
+        if jlc.lossless:
+            return _decode_lossless(jlc, max_pixels)
         if jlc.model_id != self.id:
             raise ModelError(missing_model(jlc))
         _check_pixels(jlc, max_pixels)
@@ -147,6 +152,8 @@ class Codec:
             if not 0 <= quality <= 100:
                 raise TargetError(f"quality {quality:g} is not between 0 and 100")
             return round(quality / 100 * T_MAX)
+        from jndcodec.rate import target
+
         if jnd is not None:
             if not jnd > 0:
                 raise TargetError(f"a distance of {jnd:g} JND is not above 0")
@@ -170,10 +177,26 @@ def _load(image: Loadable, max_pixels: int | None) -> Picture:
 
 
 def _check_pixels(jlc: Jlc, max_pixels: int | None) -> None:
-    """Padding counts: a picture of one row takes the memory of 64."""
-    padded = -(-jlc.width // STRIDE_Z) * -(-jlc.height // STRIDE_Z) * STRIDE_Z**2
-    if max_pixels is not None and padded > max(max_pixels, STRIDE_Z**2):
+    """Padding counts where a model decodes: a picture of one row takes the memory of 64."""
+    step = 1
+    if not jlc.lossless:
+        from jndcodec.model.vbr import STRIDE_Z as step
+    padded = -(-jlc.width // step) * -(-jlc.height // step) * step**2
+    if max_pixels is not None and padded > max(max_pixels, step**2):
         raise LimitError(f"{jlc.width} x {jlc.height} is over the limit of {max_pixels} pixels: raise --max-pixels")
+
+
+def _decode_lossless(jlc: Jlc, max_pixels: int | None) -> Image.Image:
+    _check_pixels(jlc, max_pixels)
+    rgb, alpha = unpack_lossless(jlc.sections[Section.LOSSLESS], (jlc.height, jlc.width))
+    return picture_to_image(Picture(rgb=rgb, grey=jlc.grey, alpha=alpha, **unpack_metadata(jlc.sections)))
+
+
+def _limit_threads(threads: int | None) -> None:
+    if threads:
+        import torch
+
+        torch.set_num_threads(threads)
 
 
 def missing_model(jlc: Jlc) -> str:
@@ -203,8 +226,7 @@ def encode(
     **options: Any,
 ) -> bytes:
     """One picture as .jlc bytes; `options` are those of `Codec.encode`. The model stays loaded for the next call."""
-    if threads:
-        torch.set_num_threads(threads)
+    _limit_threads(threads)
     file = weights or find_by_name(model).path
     return _warm(str(file), device, precision).encode(image_or_path, **options)
 
@@ -219,10 +241,12 @@ def decode(
     max_pixels: int | None = MAX_PIXELS,
     progress: Progress = silent,
 ) -> Image.Image:
-    """The picture in .jlc bytes, by the installed model that the file names, or by `weights`."""
-    if threads:
-        torch.set_num_threads(threads)
+    """The picture in .jlc bytes, by the installed model that the file names, or by `weights`. A lossless file needs no
+    model, nor torch."""
     jlc = parse(data)
+    if jlc.lossless:
+        return _decode_lossless(jlc, max_pixels)
+    _limit_threads(threads)
     if weights is None:
         info = find_by_id(jlc.model_id)
         if info is None:

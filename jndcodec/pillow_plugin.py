@@ -14,7 +14,7 @@ from typing import IO, Any
 
 from PIL import Image, ImageFile
 
-from jndcodec.container.jlc import MAGIC, Section, parse
+from jndcodec.container.jlc import MAGIC, parse
 from jndcodec.container.sections import unpack_metadata
 from jndcodec.errors import FormatError
 from jndcodec.images.exif import PREFIX
@@ -42,7 +42,7 @@ class JlcImageFile(ImageFile.ImageFile):
         except FormatError as error:  # what Pillow expects of a plugin that meets a damaged file
             raise SyntaxError(str(error)) from error
         self._size = (header.width, header.height)
-        self._mode = ("L" if header.grey else "RGB") + ("A" if Section.ALPHA in header.sections else "")
+        self._mode = ("L" if header.grey else "RGB") + ("A" if header.alpha else "")
         self.tile = []
         self.info.update(image_info(**metadata))
 

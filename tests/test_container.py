@@ -149,3 +149,11 @@ def test_lossless_file_without_its_section_and_a_coded_one_without_z() -> None:
     jlc.sections = {Section.LOSSLESS: b""}
     with pytest.raises(FormatError, match="Z is missing"):
         parse(jlc.pack())
+
+
+@pytest.mark.parametrize(
+    ("payload", "alpha"),
+    [(b"\x2f\0\0\0\x10", True), (b"\x2f\0\0\0\0", False), (b"\x89PNG" + bytes(21) + b"\x06", True), (b"", False)],
+)
+def test_a_lossless_picture_says_itself_whether_it_has_alpha(payload: bytes, alpha: bool) -> None:
+    assert lossless(payload).alpha is alpha

@@ -3,14 +3,23 @@
 from __future__ import annotations
 
 import io
+import json
+import subprocess
+import sys
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pytest
+from cli_tools import run
 from PIL import Image
 
+import jndcodec
+import jndcodec.pillow_plugin
+from jndcodec.container.jlc import NO_MODEL, Flags, Jlc, Section
 from jndcodec.container.lossless import pack_lossless, unpack_lossless
-from jndcodec.errors import FormatError
+from jndcodec.errors import FormatError, LimitError
+from jndcodec.evaluate.models import model_coder
 
 Photo = Callable[..., np.ndarray]
 
@@ -80,3 +89,50 @@ def test_a_png_of_another_kind_is_refused() -> None:
     Image.new("P", (3, 3)).save(stream, "PNG")
     with pytest.raises(FormatError):
         unpack_lossless(stream.getvalue(), (3, 3))
+
+
+def as_file(rgb: np.ndarray, alpha: np.ndarray | None = None) -> bytes:
+    height, width = rgb.shape[:2]
+    return Jlc(NO_MODEL, width, height, 0, 0, Flags.LOSSLESS, {Section.LOSSLESS: pack_lossless(rgb, alpha)}).pack()
+
+
+def test_decoding_needs_no_torch(photo: Photo, tmp_path: Path) -> None:
+    (tmp_path / "a.jlc").write_bytes(as_file(photo(20, 30)))
+    code = (
+        "import sys, jndcodec.cli as cli\n"
+        f"try: cli.cli(['decode', r'{tmp_path / 'a.jlc'}', '-o', r'{tmp_path / 'a.png'}'])\n"
+        "finally: sys.exit(7 if {'torch', 'compressai'} & set(sys.modules) else None)"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
+    np.testing.assert_array_equal(np.asarray(Image.open(tmp_path / "a.png")), photo(20, 30))
+
+
+def test_every_reader_knows_it(photo: Photo, tmp_path: Path, tiny_weights: Path) -> None:
+    alpha = photo(20, 30, 1)[..., 0]
+    data = as_file(photo(20, 30), alpha)
+    expected = np.dstack([photo(20, 30), alpha])
+    for image in (
+        jndcodec.decode(data),
+        jndcodec.Codec(weights=tiny_weights).decode(data),
+        Image.open(io.BytesIO(data)),
+    ):
+        assert image.mode == "RGBA"
+        np.testing.assert_array_equal(np.asarray(image)[alpha > 0], expected[alpha > 0])
+    np.testing.assert_array_equal(model_coder(str(tiny_weights)).decode(as_file(photo(20, 30))), photo(20, 30))
+
+
+def test_info_says_it(photo: Photo, tmp_path: Path) -> None:
+    (tmp_path / "a.jlc").write_bytes(as_file(photo(20, 30), photo(20, 30)[..., 0]))
+    facts = json.loads(run("info", tmp_path / "a.jlc", "--json").stdout)
+    assert (facts["lossless"], facts["alpha"], facts["quality"], facts["model"]) == (True, True, None, None)
+    assert facts["overhead"] <= 18
+    text = run("info", tmp_path / "a.jlc").stdout
+    assert "lossless: the very pixels" in text and "none needed" in text and "CRC" not in text
+
+
+def test_the_pixel_limit_holds_without_padding(photo: Photo) -> None:
+    data = as_file(photo(20, 30))
+    assert jndcodec.decode(data, max_pixels=600).size == (30, 20)
+    with pytest.raises(LimitError, match="30 x 20"):
+        jndcodec.decode(data, max_pixels=599)

@@ -38,19 +38,20 @@ def info(files: tuple[str, ...], as_json: bool) -> None:
 def read_facts(data: bytes) -> dict[str, Any]:
     """Everything that the bytes of a .jlc file say, ready for JSON. Raises FormatError, VersionError."""
     jlc = parse(data)
-    model = find_by_id(jlc.model_id)
+    model = None if jlc.lossless else find_by_id(jlc.model_id)
     sections = {_section_name(kind): len(payload) for kind, payload in jlc.sections.items()}
     return {
         "version": VERSION,
         "width": jlc.width,
         "height": jlc.height,
         "grey": jlc.grey,
-        "alpha": Section.ALPHA in jlc.sections,
+        "lossless": jlc.lossless,
+        "alpha": jlc.alpha,
         "bytes": len(data),
         "bpp": 8 * len(data) / (jlc.width * jlc.height),
-        "quality": jlc.t / 655.35 if jlc.exact else None,  # zoo models have one rate
+        "quality": jlc.t / 655.35 if jlc.exact and not jlc.lossless else None,  # zoo models have one rate
         "t": jlc.t,
-        "model_id": jlc.model_id.hex(),
+        "model_id": None if jlc.lossless else jlc.model_id.hex(),
         "model": model.name if model else None,
         "installed": model is not None,
         "entropy": "exact" if jlc.exact else "float",
@@ -70,15 +71,25 @@ def _section_name(kind: int) -> str:
 def _table(facts: dict[str, Any]) -> str:
     channels = ("grey" if facts["grey"] else "RGB") + (" with alpha" if facts["alpha"] else "")
     sections = ", ".join(f"{name} {size}" for name, size in facts["sections"].items())
-    exact = facts["entropy"] == "exact"
+    if facts["lossless"]:
+        coding = {"quality": "lossless: the very pixels", "model": "none needed"}
+    else:
+        exact = facts["entropy"] == "exact"
+        coding = {
+            "quality": f"{facts['quality']:.1f} of 100 (t = {facts['t']} of 65535)"
+            if exact
+            else "the one of its model",
+            "model": f"{facts['model']}, installed"
+            if facts["installed"]
+            else "not installed: decode with --weights FILE",
+            "model id": facts["model_id"],
+            "entropy": "exact: same symbols on every machine" if exact else "float: decode it where it was made",
+            "symbols": f"CRC-32 {facts['symbols_crc']}",
+        }
     rows = {
         "picture": f"{facts['width']} x {facts['height']}, {channels}",
         "size": f"{facts['bytes']} bytes ({kilobytes(facts['bytes'])}), {facts['bpp']:.3f} bits per pixel",
-        "quality": f"{facts['quality']:.1f} of 100 (t = {facts['t']} of 65535)" if exact else "the one of its model",
-        "model": f"{facts['model']}, installed" if facts["installed"] else "not installed: decode with --weights FILE",
-        "model id": facts["model_id"],
-        "entropy": "exact: same symbols on every machine" if exact else "float: decode it where it was made",
-        "symbols": f"CRC-32 {facts['symbols_crc']}",
+        **coding,
         "sections": f"{sections}, header and checksums {facts['overhead']} (bytes)",
         "format": f"version {facts['version']}",
     }

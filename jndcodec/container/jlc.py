@@ -28,6 +28,7 @@ _T = struct.Struct("<H")
 _ID = 8  # bytes of a model id
 NO_MODEL = bytes(_ID)  # in memory, of a lossless file
 OPTIONAL = 0x80
+VP8L_ALPHA_AT, VP8L_ALPHA = 4, 0x10  # the bit of a VP8L header that says that there is alpha
 _CUT = "damaged .jlc file: cut short; get the file again"
 
 
@@ -81,6 +82,16 @@ class Jlc:
     @property
     def lossless(self) -> bool:
         return bool(self.flags & Flags.LOSSLESS)
+
+    @property
+    def alpha(self) -> bool:
+        """Whether the picture has alpha. A lossless one says it itself, in its VP8L header or as a PNG of type RGBA."""
+        if not self.lossless:
+            return Section.ALPHA in self.sections
+        head = self.sections[Section.LOSSLESS][:26]
+        if head.startswith(b"\x89"):
+            return head.endswith(b"\x06")
+        return len(head) > VP8L_ALPHA_AT and bool(head[VP8L_ALPHA_AT] & VP8L_ALPHA)
 
     @property
     def exact(self) -> bool:

@@ -1,5 +1,7 @@
-"""A whole picture, exact, as the payload of the section LOSSLESS: a VP8L bitstream, which is a lossless WebP file without
-its container, or a PNG file where the picture is too large for that."""
+"""A whole picture, exact, as the payload of the section LOSSLESS.
+
+It is a VP8L bitstream, that is a lossless WebP file without its container, or a PNG file where a side is too long for it.
+"""
 
 from __future__ import annotations
 
@@ -9,13 +11,15 @@ import struct
 import numpy as np
 from PIL import Image, PngImagePlugin, WebPImagePlugin
 
+from jndcodec.container.jlc import VP8L_ALPHA, VP8L_ALPHA_AT
 from jndcodec.container.sections import WEBP_MAX_SIDE
 from jndcodec.errors import FormatError
 
 _RIFF = struct.Struct("<4sI4s4sI")  # "RIFF", bytes that follow, "WEBP", "VP8L", bytes of the payload
 _PNG = b"\x89PNG\r\n\x1a\n"
-_VP8L = 0x2F  # the first byte of the bitstream; then, from the lowest bit, width - 1 and height - 1 (14 each), alpha (1)
-_ALPHA_AT, _ALPHA_BIT = 4, 0x10
+_VP8L = (
+    0x2F  # the first byte of the bitstream; then, from the lowest bit, width - 1 and height - 1 (14 each), alpha (1)
+)
 
 
 def pack_lossless(
@@ -36,7 +40,7 @@ def pack_lossless(
     *_, length = _RIFF.unpack_from(data)
     payload = bytearray(data[_RIFF.size : _RIFF.size + length])
     if alpha is not None:
-        payload[_ALPHA_AT] |= _ALPHA_BIT  # libwebp leaves it out where nothing is transparent
+        payload[VP8L_ALPHA_AT] |= VP8L_ALPHA  # libwebp leaves it out where nothing is transparent
     return bytes(payload)
 
 

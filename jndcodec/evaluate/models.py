@@ -52,10 +52,10 @@ class ModelCoder:
     def decode(self, data: bytes) -> np.ndarray:
         from jndcodec.container.jlc import parse
 
-        made_with = parse(data).model_id
+        jlc = parse(data)
         for file in self.files:
             codec = _codec(file, self.device, self.precision)
-            if codec.id == made_with:
+            if jlc.lossless or codec.id == jlc.model_id:
                 return np.asarray(codec.decode(data).convert("RGB"))
         raise ModelError(f"none of {', '.join(self.files)} made this file")
 
