@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.autograd.function import FunctionCtx, once_differentiable
@@ -19,28 +20,37 @@ BLOCK = 32
 
 @dataclass(frozen=True, eq=False)
 class Axis:
-    """One banded matrix (out, in), ready for use. Make it outside of inference mode and keep it."""
+    """One banded matrix (out, in) of float32 for a device, ready for use; keep it."""
 
-    matrix: Tensor
+    values: np.ndarray
+    device: torch.device
 
     @cached_property
     def transposed(self) -> Axis:
-        return Axis(self.matrix.T.contiguous())
+        return Axis(np.ascontiguousarray(self.values.T), self.device)
+
+    @cached_property
+    def matrix(self) -> Tensor:
+        return self._tensor(self.values)
+
+    def _tensor(self, values: np.ndarray) -> Tensor:
+        with torch.inference_mode(False):  # a cached tensor must serve training too, whoever asks first
+            return torch.from_numpy(values).to(self.device)
 
     @cached_property
     def blocks(self) -> tuple[list[slice], Tensor] | None:
         """Columns of each block and matrices (blocks, BLOCK, width); None where the whole matrix is hardly larger."""
-        out, size = self.matrix.shape
+        out, size = self.values.shape
         count = -(-out // BLOCK)
-        rows = torch.cat([self.matrix, self.matrix.new_zeros(count * BLOCK - out, size)]).cpu().view(count, BLOCK, size)
-        used = [block.any(0).nonzero().flatten() for block in rows]
+        rows = np.pad(self.values, ((0, count * BLOCK - out), (0, 0))).reshape(count, BLOCK, size)
+        used = [np.flatnonzero(block.any(0)) for block in rows]
         width = max(int(u[-1] - u[0]) + 1 for u in used)
         if count == 1 or 3 * width > 2 * size:
             return None
         starts = [min(int(u[0]), size - width) for u in used]
         columns = [slice(start, start + width) for start in starts]
-        matrices = torch.stack([block[:, used] for block, used in zip(rows, columns, strict=True)])
-        return columns, matrices.to(self.matrix.device)
+        matrices = np.stack([block[:, part] for block, part in zip(rows, columns, strict=True)])
+        return columns, self._tensor(matrices)
 
     def down(self, x: Tensor) -> Tensor:
         """Along the rows' axis: (..., in, w) -> (..., out, w)."""
@@ -48,7 +58,7 @@ class Axis:
             return self.matrix @ x
         columns, matrices = self.blocks
         parts = torch.stack([x[..., used, :] for used in columns], -3)
-        return (matrices @ parts).flatten(-3, -2)[..., : len(self.matrix), :]
+        return (matrices @ parts).flatten(-3, -2)[..., : len(self.values), :]
 
     def across(self, x: Tensor) -> Tensor:
         """Along the last axis: (..., in) -> (..., out)."""
@@ -57,7 +67,7 @@ class Axis:
         columns, matrices = self.blocks
         parts = torch.stack([x[..., used] for used in columns]).flatten(1, -2)
         out = torch.bmm(parts, matrices.transpose(1, 2)).transpose(0, 1)
-        return out.reshape(*x.shape[:-1], -1)[..., : len(self.matrix)]
+        return out.reshape(*x.shape[:-1], -1)[..., : len(self.values)]
 
 
 class _Separable(torch.autograd.Function):

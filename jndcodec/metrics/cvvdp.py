@@ -19,6 +19,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -62,7 +63,7 @@ REDUCE = (0.05, 0.25, 0.4, 0.25, 0.05)
 
 class _Constants(NamedTuple):
     """to_dkl (3, 3); table (bands + 1, 3, L): log sensitivity over log luminance, whose grid starts at `first` and has
-    `step`; cross (3, 3), channel c from k; q (3, 1, 1); base (3,)."""
+    `step`; cross (3, 3), channel c from k; offset and q (3, 1, 1); base (3,)."""
 
     to_dkl: Tensor
     table: Tensor
@@ -76,28 +77,26 @@ class _Constants(NamedTuple):
 
 @lru_cache(maxsize=16)
 def _constants(device: torch.device, bands: int) -> _Constants:
+    table, luminance = _sensitivity_table(bands)
+    to_dkl = np.array(LMS_TO_DKL) @ np.array(XYZ_TO_LMS) @ np.array(RGB_TO_XYZ)
+    cross = np.exp2(np.array(CROSS_MASK)).T
+    offset = 1 - cross @ (EPS ** np.array(Q))[:, None]
+    values = (to_dkl, table, cross, offset[..., None], np.array(Q)[:, None, None], np.array(BASE_WEIGHTS))
     with torch.inference_mode(False):
-        to_dkl = torch.tensor(LMS_TO_DKL) @ torch.tensor(XYZ_TO_LMS) @ torch.tensor(RGB_TO_XYZ)
-        table, luminance = _sensitivity_table(bands)
-        q = torch.tensor(Q)[:, None, None]
-        cross = torch.exp2(torch.tensor(CROSS_MASK)).T.contiguous()
-        offset = 1 - (cross @ EPS ** q[:, :, 0])[:, :, None]
-        step = float(luminance[-1] - luminance[0]) / (len(luminance) - 1)
-        tensors = (v.to(device) for v in (to_dkl, table, cross, offset, q, torch.tensor(BASE_WEIGHTS)))
-        to_dkl, table, cross, offset, q, base = tensors
-        return _Constants(to_dkl, table, float(luminance[0]), step, cross, offset, q, base)
+        tensors = [torch.from_numpy(np.ascontiguousarray(v, np.float32)).to(device) for v in values]
+    to_dkl, table, cross, offset, q, base = tensors
+    step = (luminance[-1] - luminance[0]) / (len(luminance) - 1)
+    return _Constants(to_dkl, table, float(luminance[0]), float(step), cross, offset, q, base)
 
 
-def _sensitivity_table(bands: int) -> tuple[Tensor, Tensor]:
+def _sensitivity_table(bands: int) -> tuple[np.ndarray, np.ndarray]:
     """log sensitivity (bands + 1, 3, L) with all constant factors, the base band last, and log luminance (L,)."""
     stored = json.loads(Path(__file__).with_name("cvvdp_csf.json").read_text())
-    frequency, luminance = (torch.tensor(stored[name]).log() for name in ("rho", "L_bkg"))
-    curves = torch.tensor(stored["log10_sensitivity"]) * math.log(10) + math.log(SENSITIVITY)  # (3, L, rho)
-    wanted = torch.tensor([*_frequencies()[:bands], 0.1]).log()
-    right = torch.searchsorted(frequency, wanted).clamp(1, len(frequency) - 1)
-    share = (wanted - frequency[right - 1]) / (frequency[right] - frequency[right - 1])
-    table = (curves[..., right - 1] * (1 - share) + curves[..., right] * share).permute(2, 0, 1).contiguous()
-    table[:bands] += torch.tensor(GAIN).log()[:, None]
+    frequency, luminance = (np.log(stored[name]) for name in ("rho", "L_bkg"))
+    curves = np.array(stored["log10_sensitivity"]) * math.log(10) + math.log(SENSITIVITY)  # (3, L, rho)
+    wanted = np.log([*_frequencies()[:bands], 0.1])
+    table = np.array([[[np.interp(f, frequency, row) for row in curve] for curve in curves] for f in wanted])
+    table[:bands] += np.log(GAIN)[:, None]
     table[1:bands] += math.log(2)  # the package doubles all Laplacian bands but the first
     return table, luminance
 
@@ -120,40 +119,37 @@ def _mirrored(index: int, size: int) -> int:
 
 @lru_cache(maxsize=64)
 def _reduce(size: int, device: torch.device) -> Axis:
-    with torch.inference_mode(False):
-        matrix = torch.zeros(-(-size // 2), size)
-        for i in range(len(matrix)):
-            for k, tap in enumerate(REDUCE):
-                matrix[i, _mirrored(2 * i + k - 2, size)] += tap
-        return Axis(matrix.to(device))
+    matrix = np.zeros((-(-size // 2), size), np.float32)
+    for i in range(len(matrix)):
+        for k, tap in enumerate(REDUCE):
+            matrix[i, _mirrored(2 * i + k - 2, size)] += tap
+    return Axis(matrix, device)
 
 
 @lru_cache(maxsize=64)
 def _expand(size: int, device: torch.device) -> Axis:
     """(size, ceil(size / 2)): zeros between the samples, the edge samples once more outside, blurred."""
-    with torch.inference_mode(False):
-        half = -(-size // 2)
-        matrix = torch.zeros(size, half)
-        for i in range(size):
-            for k, tap in enumerate(REDUCE):
-                at = i + k - 2
-                if at % 2 == 0:
-                    matrix[i, min(max(at // 2, 0), half - 1)] += 2 * tap
-        return Axis(matrix.to(device))
+    half = -(-size // 2)
+    matrix = np.zeros((size, half), np.float32)
+    for i in range(size):
+        for k, tap in enumerate(REDUCE):
+            at = i + k - 2
+            if at % 2 == 0:
+                matrix[i, min(max(at // 2, 0), half - 1)] += 2 * tap
+    return Axis(matrix, device)
 
 
 @lru_cache(maxsize=64)
 def _mask_blur(size: int, device: torch.device) -> Axis:
     """A Gaussian, mirrored at the edge sample, that carries the square root of the mask's scale."""
-    with torch.inference_mode(False):
-        radius = MASK_TAPS // 2
-        taps = [math.exp(-0.5 * (k / MASK_SIGMA) ** 2) for k in range(-radius, radius + 1)]
-        matrix = torch.zeros(size, size)
-        for i in range(size):
-            for k, tap in enumerate(taps):
-                at = abs(i + k - radius)
-                matrix[i, 2 * (size - 1) - at if at >= size else at] += tap / sum(taps) * math.sqrt(MASK_SCALE)
-        return Axis(matrix.to(device))
+    radius = MASK_TAPS // 2
+    taps = [math.exp(-0.5 * (k / MASK_SIGMA) ** 2) for k in range(-radius, radius + 1)]
+    matrix = np.zeros((size, size), np.float32)
+    for i in range(size):
+        for k, tap in enumerate(taps):
+            at = abs(i + k - radius)
+            matrix[i, 2 * (size - 1) - at if at >= size else at] += tap / sum(taps) * math.sqrt(MASK_SCALE)
+    return Axis(matrix, device)
 
 
 def _power(x: Tensor, p: float) -> Tensor:
