@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
+import numpy as np
 from PIL import Image
 
 from jndcodec.container.jlc import MAX_SIDE, Flags, Jlc, Section, parse
@@ -125,11 +126,9 @@ class Codec:
         _check_pixels(jlc, max_pixels)
         size = (jlc.height, jlc.width)
         alpha = unpack_alpha(jlc.sections[Section.ALPHA], size) if Section.ALPHA in jlc.sections else None
-        found = unpack_metadata(jlc.sections)
         streams = jlc.sections[Section.Z], jlc.sections[Section.Y]
         rgb = self.model.decompress(*streams, jlc.symbols_crc, jlc.t, size, progress)
-        beside = (found.get("icc"), found.get("exif"), found.get("xmp"))
-        return picture_to_image(Picture(rgb, jlc.grey, alpha, *beside))
+        return _as_image(jlc, rgb, alpha)
 
     def _knob(
         self,
@@ -189,7 +188,12 @@ def _check_pixels(jlc: Jlc, max_pixels: int | None) -> None:
 def _decode_lossless(jlc: Jlc, max_pixels: int | None) -> Image.Image:
     _check_pixels(jlc, max_pixels)
     rgb, alpha = unpack_lossless(jlc.sections[Section.LOSSLESS], (jlc.height, jlc.width))
-    return picture_to_image(Picture(rgb=rgb, grey=jlc.grey, alpha=alpha, **unpack_metadata(jlc.sections)))
+    return _as_image(jlc, rgb, alpha)
+
+
+def _as_image(jlc: Jlc, rgb: np.ndarray, alpha: np.ndarray | None) -> Image.Image:
+    found = unpack_metadata(jlc.sections)
+    return picture_to_image(Picture(rgb, jlc.grey, alpha, found.get("icc"), found.get("exif"), found.get("xmp")))
 
 
 def _limit_threads(threads: int | None) -> None:

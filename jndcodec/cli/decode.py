@@ -33,7 +33,8 @@ def decode(
     inputs: tuple[str, ...],
     output: str | None,
     suffix: str | None,
-    force: bool,
+    existing: str,
+    times: bool | None,
     as_json: bool,
     jobs: int,
     threads: int | None,
@@ -64,7 +65,8 @@ def decode(
         limit=limit,
         options={**options, "threads": threads_per_job(threads, jobs)},
     )
-    batch.run(tasks, work, _describe, force=force, as_json=as_json, processes=jobs)
+    how = batch.Handling(batch.Existing(existing), times, as_json)
+    batch.run(tasks, work, _describe, how, verb="decoded", processes=jobs)
 
 
 def _decode(

@@ -59,7 +59,8 @@ POSITIVE = click.FloatRange(0, min_open=True)
 def encode(
     inputs: tuple[str, ...],
     output: str | None,
-    force: bool,
+    existing: str,
+    times: bool | None,
     as_json: bool,
     jobs: int,
     threads: int | None,
@@ -94,7 +95,8 @@ def encode(
     )
     tasks = plan(inputs, output, PICTURE_SUFFIXES, encoded_name)
     fatal = (ModelError, DependencyError)
-    batch.run(tasks, work, _describe, force=force, as_json=as_json, processes=jobs, fatal=fatal)
+    how = batch.Handling(batch.Existing(existing), times, as_json)
+    batch.run(tasks, work, _describe, how, verb="coded", processes=jobs, fatal=fatal)
 
 
 @functools.cache

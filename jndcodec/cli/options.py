@@ -61,7 +61,16 @@ def _limit(ctx: click.Context, param: click.Parameter, value: int | None) -> dic
 
 
 files_options = _stack(
-    click.option("-f", "--force", is_flag=True, help="Overwrite outputs that exist."),
+    click.option(
+        "-f", "--force", "existing", flag_value="overwrite", default="refuse", help="Overwrite outputs that exist."
+    ),
+    click.option("--skip-existing", "existing", flag_value="skip", help="Keep outputs that exist: go on after a stop."),
+    click.option("--update", "existing", flag_value="update", help="Overwrite outputs older than their input."),
+    click.option(
+        "--times/--no-times",
+        default=None,
+        help="Give each output the time of its input.  [default: in folders]",
+    ),
     click.option(
         "--max-pixels",
         "limit",

@@ -21,11 +21,12 @@ JLC_SUFFIXES = frozenset({".jlc"})
 
 @dataclass(frozen=True)
 class Task:
-    """One file to work on; `error` says why it cannot be."""
+    """One file to work on; `error` says why it cannot be, `in_folder` that it was found in a folder that was given."""
 
     source: str
     target: str
     error: JndcodecError | None = None
+    in_folder: bool = False
 
 
 Rename = Callable[[str], str]  # an input's name, without folders, to its output's
@@ -69,7 +70,7 @@ def plan(inputs: Sequence[str], output: str | None, suffixes: frozenset[str], re
         first = taken.setdefault(target, source)
         if not error and first != source:
             error = OutputError(f"{source}: {target} is already the output of {first}; do them one by one")
-        tasks.append(Task(str(source), str(target), error))
+        tasks.append(Task(str(source), str(target), error, in_folder=str(source) not in inputs))
     return tasks
 
 

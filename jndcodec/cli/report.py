@@ -51,3 +51,40 @@ def kilobytes(count: int) -> str:
         if count >= size:
             return f"{count / size:.3g} {unit}" if count < 100 * size else f"{count / size:.0f} {unit}"
     return f"{count} B"
+
+
+class Total:
+    """The last line of a run over several files: what became of them, and the bytes of those that were worked on."""
+
+    def __init__(self, verb: str, *, several: bool) -> None:
+        self.verb, self.several = verb, several
+        self.first_error: JndcodecError | None = None
+        self._done = self._kept = self._failed = self._bytes_in = self._bytes_out = 0
+
+    def add(self, done: Done) -> None:
+        self._done += 1
+        self._bytes_in += done.facts["input_bytes"]
+        self._bytes_out += done.facts["bytes"]
+
+    def fail(self, error: JndcodecError) -> None:
+        self._failed += 1
+        self.first_error = self.first_error or error
+
+    def keep(self, task: Task, as_json: bool) -> bool:
+        """Count a file whose output stays as it is, and say so where it is the only one. Always true."""
+        self._kept += 1
+        if as_json:
+            click.echo(json.dumps({"input": task.source, "output": task.target, "kept": True}))
+        elif not self.several:
+            click.echo(f"{task.source}: kept {task.target}, which is there already", err=True)
+        return True
+
+    def report(self) -> None:
+        if not self.several:
+            return
+        line = f"{self.verb} {self._done}, kept {self._kept}, failed {self._failed}"
+        if self._done:
+            line += f", {self._bytes_in} -> {self._bytes_out} bytes"
+        if self._done and self.verb == "coded":
+            line += f", saved {100 * (1 - self._bytes_out / max(1, self._bytes_in)):.0f} %"
+        click.echo(line, err=True)

@@ -1,6 +1,6 @@
 """A whole picture, exact, as the payload of the section LOSSLESS.
 
-It is a VP8L bitstream, that is a lossless WebP file without its container, or a PNG file where a side is too long for it.
+It is a VP8L bitstream, which is lossless WebP without its container, or a PNG file where a side is too long for that.
 """
 
 from __future__ import annotations
