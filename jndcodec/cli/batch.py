@@ -89,7 +89,7 @@ def run(
                     total.fail(error)
                     report_error(task.source, error, how.as_json, also=task.target)
                     if isinstance(error, fatal):
-                        break
+                        sys.exit(error.exit_code)
                 progress.next()
     total.report()
     if total.first_error:
