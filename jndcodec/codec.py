@@ -19,6 +19,7 @@ from jndcodec.container.lossless import unpack_lossless
 from jndcodec.container.sections import pack_extras, unpack_alpha, unpack_metadata
 from jndcodec.entropy.scale_network import T_MAX
 from jndcodec.errors import LimitError, ModelError, TargetError
+from jndcodec.images.hidden import fill_hidden
 from jndcodec.images.loading import MAX_PIXELS, Picture, load_picture, picture_to_image
 from jndcodec.installed import find_by_id, find_by_name
 from jndcodec.model.interface import Model, Progress, silent
@@ -79,6 +80,7 @@ class Codec:
         size: int | None = None,
         effort: int = DEFAULT_EFFORT,
         strip: bool = False,
+        keep_hidden: bool = False,
         verify: bool = False,
         max_pixels: int | None = MAX_PIXELS,
         progress: Progress = silent,
@@ -87,7 +89,8 @@ class Codec:
 
         At most one target: quality 0 … 100 (the rate knob), jnd (distance in JND units), bpp (bits per pixel, the
         whole file counted) or size (bytes, never exceeded). None: the model's calibrated one-JND quality.
-        effort 1 … 9 trades time for bytes. strip: leave out EXIF and XMP. verify: decode the result and compare its
+        effort 1 … 9 trades time for bytes. strip: leave out EXIF and XMP. keep_hidden: code the
+        colours under alpha 0 too, instead of filling them smoothly. verify: decode the result and compare its
         symbols before returning. progress is called with the share done. Errors: InputError, LimitError, TargetError.
         """
         from jndcodec.rate import target
@@ -100,10 +103,11 @@ class Codec:
         jlc.flags |= Flags.GREY if picture.grey else Flags.NONE
         jlc.flags |= Flags.NONE if self.model.exact else Flags.FLOAT_ENTROPY
         jlc.sections |= pack_extras(picture.alpha, picture.metadata, strip)
+        rgb = picture.rgb if keep_hidden or picture.alpha is None else fill_hidden(picture.rgb, picture.alpha)
         progress(0.05)
-        trials = target.Trials(self.model, picture.rgb, effort, lambda share: progress(0.05 + 0.9 * share))
+        trials = target.Trials(self.model, rgb, effort, lambda share: progress(0.05 + 0.9 * share))
         jlc.t = self._knob(trials, jlc, quality=quality, jnd=jnd, bpp=bpp, size=size)
-        coded = trials.full(picture.rgb, jlc.t)
+        coded = trials.full(rgb, jlc.t)
         jlc.sections[Section.Z], jlc.sections[Section.Y], jlc.symbols_crc = coded.z, coded.y, coded.symbols_crc
         data = jlc.pack()
         if verify:

@@ -5,6 +5,7 @@
 
 Opening reads the header alone; the picture is decoded when its pixels are first used. `save` takes the options of
 `jndcodec.encode`, and `icc_profile`, `exif` and `xmp` (bytes, or None to leave one out) in place of the image's own.
+Pictures are stored upright: the orientation in the EXIF is applied, once, and set to 1.
 """
 
 from __future__ import annotations
@@ -17,13 +18,13 @@ from PIL import Image, ImageFile
 from jndcodec.container.jlc import MAGIC, parse
 from jndcodec.container.sections import unpack_metadata
 from jndcodec.errors import FormatError
-from jndcodec.images.exif import PREFIX
 from jndcodec.images.loading import load_picture
 from jndcodec.images.metadata import image_info
 
 FORMAT = "JLC"
 _OPTIONS = frozenset(
-    "model weights device precision threads quality jnd bpp size effort strip verify max_pixels progress".split()
+    "model weights device precision threads quality jnd bpp size effort strip keep_hidden verify max_pixels "
+    "progress".split()
 )
 
 
@@ -45,6 +46,9 @@ class JlcImageFile(ImageFile.ImageFile):
         self._mode = ("L" if header.grey else "RGB") + ("A" if header.alpha else "")
         self.tile = []
         self.info.update(image_info(**metadata))
+        if self.filename:  # then the stream was opened from a path, for this image alone, and is not needed any more
+            self.fp.close()
+            self.fp = None
 
     def load(self) -> Any:
         """Decode, once. Raises what `jndcodec.decode` raises."""
@@ -53,7 +57,7 @@ class JlcImageFile(ImageFile.ImageFile):
 
             self.im = decode(self._data).im
             self._data = b""
-        return super().load()
+        return Image.Image.load(self)
 
 
 def _accept(prefix: bytes) -> bool:
@@ -64,17 +68,16 @@ def _save(image: Image.Image, stream: IO[bytes], filename: str | bytes) -> None:
     from jndcodec.codec import encode
 
     given = image.encoderinfo
-    picture = load_picture(image, None)
+    # as with Pillow's own formats, given blocks stand in place of the image's: the orientation of a given EXIF counts
+    info = {key: given[key] for key in ("icc_profile", "exif", "xmp") if key in given}
+    without_exif = "exif" in info and info["exif"] in (None, b"")
+    if without_exif:
+        del info["exif"]  # the orientation still counts
+    picture = load_picture(image, None, info=info)
+    if without_exif:
+        picture.exif = None
     for note in picture.notes:
         warnings.warn(f"{filename!s}: {note}", stacklevel=4)
-    if "icc_profile" in given:
-        picture.icc = given["icc_profile"] or None
-    if "xmp" in given:
-        picture.xmp = given["xmp"] or None
-    if "exif" in given:
-        exif = given["exif"]
-        exif = exif.tobytes() if isinstance(exif, Image.Exif) else exif
-        picture.exif = exif.removeprefix(PREFIX) if exif else None
     stream.write(encode(picture, **{name: value for name, value in given.items() if name in _OPTIONS}))
 
 

@@ -11,7 +11,8 @@ import pytest
 import tifffile
 from PIL import Image
 
-from jndcodec.images.exif import PREFIX, clean, into_tiff
+from jndcodec.images.exif import PREFIX, clean
+from jndcodec.images.exif_tags import into_tiff
 from jndcodec.images.loading import Picture, load_picture, picture_to_image
 from jndcodec.images.saving import format_for, write_image
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import sys
 import time
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -53,6 +54,7 @@ POSITIVE = click.FloatRange(0, min_open=True)
     "time), 5 and 9 fit each picture (10 % in 28, 11 % in 100 times the time).",
 )
 @click.option("--strip", is_flag=True, help="Leave out EXIF and XMP; the colours stay as they are.")
+@click.option("--keep-hidden", is_flag=True, help="Keep the colours under alpha 0, which nobody sees.")
 @click.option("--verify", is_flag=True, help="Decode each file and check it before it is written.")
 @device_options
 @files_options
@@ -126,7 +128,10 @@ def _encode(
     elif is_device(Path(source)):  # a named pipe, or the shell's <(command): can be read once
         data = Path(source).read_bytes()
     name = "standard input" if source == PIPE else source
-    picture = load_picture(data, name=name, **limit)
+    with warnings.catch_warnings(record=True) as caught:  # this process works on one picture at a time
+        warnings.simplefilter("always")
+        picture = load_picture(data, name=name, **limit)
+    picture.notes += dict.fromkeys(str(warning.message) for warning in caught)
     codec = _codec(*codec_options)
     encoded = codec.encode(picture, progress=progress, **limit, **options)
     input_bytes = len(data) if isinstance(data, bytes) else Path(source).stat().st_size

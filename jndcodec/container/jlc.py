@@ -21,6 +21,7 @@ from jndcodec.errors import FormatError, VersionError
 MAGIC = b"\x8aJLC"  # the first byte is no text and not UTF-8: a file mangled as text is recognised
 VERSION = 1
 MAX_SIDE = 1 << 20
+MAX_METADATA = 1 << 26  # bytes of a block of metadata, before it is deflated
 MAX_VARINT = 5  # bytes: 35 bits
 _CRC = struct.Struct("<I")
 _FIXED = struct.Struct("<4sBB")

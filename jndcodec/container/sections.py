@@ -9,11 +9,10 @@ from collections.abc import Mapping
 import numpy as np
 from PIL import Image
 
-from jndcodec.container.jlc import Section
+from jndcodec.container.jlc import MAX_METADATA, Section
 from jndcodec.errors import FormatError
 
 WEBP_MAX_SIDE = 16383
-MAX_METADATA = 1 << 26  # bytes that a metadata section may inflate to
 METADATA = {Section.ICC: "icc", Section.EXIF: "exif", Section.XMP: "xmp"}
 
 
@@ -63,9 +62,9 @@ def unpack_metadata(sections: dict[int, bytes]) -> dict[str, bytes]:
         if kind in sections:
             inflater = zlib.decompressobj()
             try:
-                found[name] = inflater.decompress(sections[kind], MAX_METADATA)
+                found[name] = inflater.decompress(sections[kind], MAX_METADATA + 1)
             except zlib.error:
                 raise FormatError(f"damaged .jlc file: its {name.upper()} data cannot be inflated") from None
-            if not inflater.eof:
+            if not inflater.eof or len(found[name]) > MAX_METADATA:
                 raise FormatError(f"damaged .jlc file: its {name.upper()} data is cut short or larger than 64 MiB")
     return found

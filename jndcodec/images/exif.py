@@ -1,4 +1,4 @@
-"""EXIF blocks: checked, made fit for an upright picture, and moved from and to TIFF files.
+"""EXIF blocks: checked, and made fit for an upright picture.
 
 A block is a TIFF structure without the JPEG prefix. It is edited in place: the gaps of entries that must not stay are
 closed, and nothing else moves, so that maker notes and every offset stay valid.
@@ -8,42 +8,12 @@ from __future__ import annotations
 
 import struct
 from dataclasses import dataclass
-from typing import BinaryIO, Literal
 
 from PIL.ExifTags import IFD, Base
 
-from jndcodec.images.ifd import CHILDREN, LONG, Entry, Layout, Read, entries, read_header, read_tags, write_directory
+from jndcodec.images.ifd import CHILDREN, LONG, Entry, Layout, entries, read_header, reader
 
 PREFIX = b"Exif\x00\x00"  # what JPEG puts before the TIFF structure
-# What a first directory says about the picture. All else in it says how a file stores its pixels, or is private to a
-# program: in a TIFF file it would be taken for the file's own.
-DESCRIPTIVE = frozenset(
-    {
-        Base.DocumentName,
-        Base.ImageDescription,
-        Base.Make,
-        Base.Model,
-        Base.XResolution,
-        Base.YResolution,
-        Base.PageName,
-        Base.ResolutionUnit,
-        Base.Software,
-        Base.DateTime,
-        Base.Artist,
-        Base.HostComputer,
-        Base.Rating,
-        Base.RatingPercent,
-        Base.Copyright,
-        Base.XPTitle,
-        Base.XPComment,
-        Base.XPAuthor,
-        Base.XPKeywords,
-        Base.XPSubject,
-    }
-)
-_TEXT = 2
-_RATIONAL = 5
-_TEXTS = {0x10D, 0x10E, 0x10F, 0x110, 0x11D, 0x131, 0x132, 0x13B, 0x13C, 0x8298}
 # What a first directory says about the file that it came in: sizes, bits, compression, strips and tiles, colour tables,
 # thumbnails and raw data elsewhere in that file, and XMP, IPTC, ICC, which have places of their own.
 _OF_THE_FILE = (
@@ -94,13 +64,9 @@ def clean(block: bytes, *, keep_orientation: bool = True) -> Cleaned:
     return Cleaned(bytes(data) if kept else None, orientation, cleaner.damaged)
 
 
-def _reader(data: bytes | bytearray) -> Read:
-    return lambda at, count: bytes(data[at : at + count])
-
-
 def _orientation(data: bytearray, layout: Layout, first: int) -> int:
     """Read from a directory that is cut short too: the picture should stand upright."""
-    for entry in entries(_reader(data), layout, first):
+    for entry in entries(reader(data), layout, first):
         if entry.tag == Base.Orientation and entry.kind in (1, 3, 4) and entry.count == 1:
             value = int.from_bytes(data[entry.at : entry.at + entry.size], "little" if layout.order == "<" else "big")
             return value if 1 <= value <= 8 else 1
@@ -120,7 +86,7 @@ class _Cleaner:
 
     def directory(self, at: int, parent: int | None) -> int:
         """Clean the directory at `at` and those below it; returns how many entries stay, 0 if it cannot be used."""
-        found = list(entries(_reader(self.data), self.layout, at))
+        found = list(entries(reader(self.data), self.layout, at))
         end = at + 2 + 12 * len(found)
         head = bytes(self.data[at : at + 2])
         count = struct.unpack(self.layout.order + "H", head)[0] if len(head) == 2 else 1
@@ -145,8 +111,8 @@ class _Cleaner:
         if parent is None and entry.tag == Base.Orientation:
             sound = sound and entry.kind in (1, 3, 4) and entry.count == 1
             if sound and self.keep_orientation:
-                order: Literal["little", "big"] = "little" if self.layout.order == "<" else "big"
-                self.data[entry.at : entry.at + entry.size] = (1).to_bytes(entry.size, order)
+                one = (1).to_bytes(entry.size, "little" if self.layout.order == "<" else "big")
+                self.data[entry.at : entry.at + entry.size] = one
             else:
                 return False
         elif sound and entry.tag in CHILDREN.get(parent, ()):
@@ -175,7 +141,7 @@ class _Cleaner:
             self._erase_thumbnail(second)
 
     def _erase_thumbnail(self, second: int) -> None:
-        found = {entry.tag: entry for entry in entries(_reader(self.data), self.layout, second)}
+        found = {entry.tag: entry for entry in entries(reader(self.data), self.layout, second)}
         for offset, length in _THUMBNAIL:
             if offset in found and length in found and found[offset].kind == found[length].kind == LONG:
                 begin, size = self._pointer(found[offset]), self._pointer(found[length])
@@ -186,69 +152,3 @@ class _Cleaner:
                     del self.data[span.start :]
                 else:
                     self.data[span.start : span.stop] = bytes(len(span))
-
-
-def of_tiff(stream: BinaryIO) -> Cleaned:
-    """The EXIF block of a TIFF file, made from its own tags, without the orientation (Pillow turns TIFF upright)."""
-    read = _reader_of(stream)
-    header = read_header(read(0, 16))
-    if header is None:
-        return Cleaned(None, damaged=True)
-    layout, first = header
-    tags, damaged = read_tags(read, layout, first, DESCRIPTIVE)
-    if not tags:
-        return Cleaned(None, damaged=damaged)
-    order = layout.order
-    body, begin = write_directory(order, tags, 8, order)
-    magic = b"II*\0" if order == "<" else b"MM\0*"
-    cleaned = clean(magic + struct.pack(order + "I", begin) + body)
-    return Cleaned(cleaned.block, cleaned.orientation, damaged or cleaned.damaged)
-
-
-def into_tiff(stream: BinaryIO, block: bytes) -> None:
-    """Add the descriptive tags of a cleaned block to a TIFF file that was just written (classic, one picture).
-
-    The first directory is written anew at the end, with what it had and what the block brings.
-    """
-    header, own = read_header(block[:8]), read_header(_reader_of(stream)(0, 8))
-    if header is None or own is None or own[0].big:
-        return
-    tags, _ = read_tags(_reader(block), header[0], header[1], DESCRIPTIVE)
-    tags = {tag: value for tag, value in tags.items() if isinstance(value, dict) or _as_defined(tag, *value)}
-    if not tags:
-        return
-    layout, first = own
-    read = _reader_of(stream)
-    rows = {entry.tag: read(entry.place, 12) for entry in entries(read, layout, first)}
-    end = stream.seek(0, 2)
-    body, begin = write_directory(layout.order, tags, end + end % 2, header[0].order)
-    added = body[begin - end - end % 2 :]  # the new directory: its rows join the old ones
-    rows = {tag: added[2 + 12 * i : 14 + 12 * i] for i, tag in enumerate(sorted(tags))} | rows
-    values = body[: begin - end - end % 2]
-    directory = struct.pack(layout.order + "H", len(rows)) + b"".join(rows[tag] for tag in sorted(rows)) + bytes(4)
-    stream.write(bytes(end % 2) + values + directory)
-    stream.seek(4)
-    stream.write(struct.pack(layout.order + "I", begin))
-    stream.seek(0, 2)
-
-
-def _as_defined(tag: int, kind: int, count: int, data: bytes) -> bool:
-    """Whether a tag has the type that TIFF defines for it: readers of TIFF rely on it, those of EXIF do not."""
-    if tag in _TEXTS:
-        return kind == _TEXT
-    if tag in (Base.XResolution, Base.YResolution):
-        return kind == _RATIONAL and count == 1 and any(data[:4]) and any(data[4:])
-    if tag in (Base.ResolutionUnit, Base.Rating, Base.RatingPercent):
-        return kind == 3 and count == 1
-    return kind == 1
-
-
-def _reader_of(stream: BinaryIO) -> Read:
-    def read(at: int, count: int) -> bytes:
-        try:
-            stream.seek(at)
-            return stream.read(count)
-        except (OverflowError, OSError, ValueError):  # a damaged pointer beyond what a file can have
-            return b""
-
-    return read

@@ -8,7 +8,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Callable, Container, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, BinaryIO
 
 from PIL.ExifTags import IFD
 
@@ -70,6 +70,21 @@ class Entry:
         return SIZES.get(self.kind, 0) * self.count
 
 
+def reader(source: bytes | bytearray | BinaryIO) -> Read:
+    """How the other functions read bytes or a seekable stream; a damaged pointer beyond them gives nothing."""
+    if isinstance(source, (bytes, bytearray)):
+        return lambda at, count: bytes(source[at : at + count])
+
+    def read(at: int, count: int) -> bytes:
+        try:
+            source.seek(at)
+            return source.read(count)
+        except (OverflowError, OSError, ValueError):
+            return b""
+
+    return read
+
+
 def read_header(head: bytes) -> tuple[Layout, int] | None:
     """Layout, and where the first directory stands; None if the first 16 bytes are no header."""
     order = {b"II": "<", b"MM": ">"}.get(head[:2])
@@ -126,13 +141,16 @@ def read_tags(
     return tags, damaged
 
 
-def write_directory(order: str, tags: Tags, at: int, source: str) -> tuple[bytes, int]:
+def write_directory(
+    order: str, tags: Tags, at: int, source: str, old: dict[int, bytes] | None = None, link: bytes = bytes(4)
+) -> tuple[bytes, int]:
     """A directory with its values and those below it: the bytes to put at `at` (even), and where it begins.
 
-    order: the byte order to write; source: that of the values in `tags`.
+    order: the byte order to write; source: that of the values in `tags`. old: 12-byte entries that it holds already, in
+    the order to write, which win; link: the pointer to the next directory.
     """
     out = bytearray()
-    rows = []
+    rows = {}
     for tag, value in sorted(tags.items()):
         if isinstance(value, dict):
             body, begin = write_directory(order, value, at + len(out), source)
@@ -148,7 +166,30 @@ def write_directory(order: str, tags: Tags, at: int, source: str) -> tuple[bytes
             out += data + bytes(len(data) % 2)
         else:
             field = data.ljust(4, b"\0")
-        rows.append(struct.pack(order + "HHI", tag, kind, count) + field)
+        rows[tag] = struct.pack(order + "HHI", tag, kind, count) + field
+    rows |= old or {}
     begin = at + len(out)
-    out += struct.pack(order + "H", len(rows)) + b"".join(rows) + bytes(4)
+    out += struct.pack(order + "H", len(rows)) + b"".join(rows[tag] for tag in sorted(rows)) + link
     return bytes(out), begin
+
+
+def add_tags(file: BinaryIO, tags: Tags, source: str) -> None:
+    """Add tags to the first directory of a TIFF structure, in place; tags that it has stay as they are.
+
+    The directory is written anew at the end, so that nothing else moves. source: the byte order of `tags`.
+    Nothing happens to BigTIFF, or to what is no TIFF structure.
+    """
+    read = reader(file)
+    header = read_header(read(0, 8))
+    if header is None or header[0].big:
+        return
+    layout, first = header
+    found = list(entries(read, layout, first))
+    old = {entry.tag: read(entry.place, 12) for entry in found}
+    link = read(first + 2 + 12 * len(found), 4).ljust(4, b"\0")
+    end = file.seek(0, 2)
+    body, begin = write_directory(layout.order, tags, end + end % 2, source, old, link)
+    file.write(bytes(end % 2) + body)
+    file.seek(4)
+    file.write(struct.pack(layout.order + "I", begin))
+    file.seek(0, 2)

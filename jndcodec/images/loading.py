@@ -5,32 +5,22 @@ Nothing is converted or left out silently: `Picture.notes` says it.
 
 from __future__ import annotations
 
-import threading
-import warnings
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from io import BytesIO
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
-from PIL.TiffImagePlugin import TiffImageFile
+from PIL import Image
 
-from jndcodec.container.jlc import MAGIC
 from jndcodec.errors import InputError, JndcodecError, LimitError
-from jndcodec.images.exif import Cleaned, clean, of_tiff
-from jndcodec.images.metadata import (
-    exif_of,
-    icc_colour_space,
-    image_info,
-    other_colours,
-    reset_xmp_orientation,
-    xmp_of,
-)
-from jndcodec.images.pixels import Storage, storage, to_eight_bits
+from jndcodec.images.colours import made_profile, unread_colours
+from jndcodec.images.metadata import icc_colour_space, image_info, read_metadata
+from jndcodec.images.opening import Opened, check_size, load_opened, open_picture
+from jndcodec.images.pixels import to_eight_bits
 
 MAX_PIXELS = 1 << 28  # default of every max_pixels: 268 megapixels
-_HEAD = 1 << 20  # enough of a file to hold the headers that pixels.storage looks at
 _UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -40,7 +30,6 @@ _UPRIGHT = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-_lock = threading.Lock()  # Pillow's pixel limit and Python's warning filters are global
 
 
 @dataclass
@@ -70,16 +59,21 @@ class Picture:
 
 
 def load_picture(
-    source: str | Path | bytes | BinaryIO | Image.Image, max_pixels: int | None = MAX_PIXELS, *, name: str | None = None
+    source: str | Path | bytes | BinaryIO | Image.Image,
+    max_pixels: int | None = MAX_PIXELS,
+    *,
+    name: str | None = None,
+    info: Mapping[Any, Any] | None = None,
 ) -> Picture:
     """Read a picture from a path, bytes, a binary stream or a Pillow image (which stays as it is).
 
     max_pixels: refuse more, before decoding them; None: no limit. name: how messages call it (the path by default).
+    info: entries that stand in place of those in the `info` of a Pillow image (icc_profile, exif, xmp).
     Raises InputError (missing, empty, damaged, unknown, float samples), LimitError (too many pixels, or no memory).
     """
     name = name or (str(source) if isinstance(source, (str, Path)) else "the picture")
     try:
-        return _load(source, max_pixels)
+        return _load(source, max_pixels, info or {})
     except JndcodecError as error:
         raise type(error)(f"{name}: {error}") from error
     except FileNotFoundError as error:
@@ -95,12 +89,12 @@ def load_picture(
         raise InputError(f"{name}: damaged or cut short ({reason}); try to save it again with an editor") from error
 
 
-def _load(source: str | Path | bytes | BinaryIO | Image.Image, max_pixels: int | None) -> Picture:
+def _load(
+    source: str | Path | bytes | BinaryIO | Image.Image, max_pixels: int | None, info: Mapping[Any, Any]
+) -> Picture:
     if isinstance(source, Image.Image):
-        _check_size(*source.size, max_pixels)
-        stored = storage(source, b"")
-        source.load()
-        return _to_picture(source, stored, _exif(source), [])
+        check_size(*source.size, max_pixels)
+        return _to_picture(Opened(source, load_opened(source)), {**source.info, **info})
     if isinstance(source, (str, Path)):
         with open(source, "rb") as stream:
             return _read(stream, max_pixels)
@@ -108,92 +102,37 @@ def _load(source: str | Path | bytes | BinaryIO | Image.Image, max_pixels: int |
 
 
 def _read(stream: BinaryIO, max_pixels: int | None) -> Picture:
-    head = stream.read(_HEAD)
-    if not head:
-        raise InputError("is empty (0 bytes)")
-    if head.startswith(MAGIC):  # Pillow would open it where our plugin is registered
-        raise InputError("is a .jlc file already; `jndcodec decode` makes a picture of it")
-    stream.seek(0)
-    with _lock, warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
-        pillow_limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None  # ours is checked instead
-        try:
-            image = Image.open(stream)
-            _check_size(*image.size, max_pixels)
-            _refuse_preview(image)
-            stored = storage(image, head)
-            image.load()
-        except UnidentifiedImageError:
-            raise InputError(_unknown(head)) from None
-        finally:
-            Image.MAX_IMAGE_PIXELS = pillow_limit
-        notes = list(dict.fromkeys(str(warning.message) for warning in caught))
-        if not image.info.get("icc_profile") and (colours := other_colours(image.format, head)):
-            notes.append(
-                f"its wide-gamut or HDR colours (H.273 code {colours}) are taken for sRGB: they will look dull"
-            )
-        return _to_picture(image, stored, of_tiff(stream) if image.format == "TIFF" else _exif(image), notes)
+    opened = open_picture(stream, max_pixels)
+    return _to_picture(opened, opened.image.info, stream)
 
 
-def _check_size(width: int, height: int, max_pixels: int | None) -> None:
-    if width < 1 or height < 1:
-        raise InputError(f"has no pixels ({width}x{height})")
-    if max_pixels is not None and width * height > max_pixels:
-        raise LimitError(
-            f"{width}x{height} is {width * height} pixels, more than the {max_pixels} allowed; raise --max-pixels"
-        )
-
-
-def _refuse_preview(image: Image.Image) -> None:
-    """Raw files of cameras (DNG, NEF, ...) open as TIFF whose first picture is a small preview (tag NewSubfileType)."""
-    if isinstance(image, TiffImageFile) and image.tag_v2.get(254, 0) & 1:
-        raise InputError("starts with a preview, as raw files of cameras do: develop it to PNG or JPEG first")
-
-
-def _unknown(head: bytes) -> str:
-    """What to do about a file that Pillow does not know."""
-    if head[4:8] == b"ftyp" and head[8:12] in (b"heic", b"heix", b"hevc", b"mif1", b"msf1"):
-        return "is HEIC, which is not read: convert it to PNG or JPEG first"
-    if head[:2] == b"\xff\x0a" or head[4:8] == b"JXL ":
-        return "is JPEG XL, which is not read: convert it to PNG first (djxl)"
-    return "not a picture of a known format (PNG, JPEG, WebP, AVIF, TIFF, ... are), or its header is damaged"
-
-
-def _exif(image: Image.Image) -> Cleaned:
-    try:
-        return clean(exif_of(image) or b"")
-    except Exception:  # damaged tags: as for damaged pixels, Pillow raises nearly anything
-        return Cleaned(None, damaged=True)
-
-
-def _to_picture(image: Image.Image, stored: Storage, exif: Cleaned, notes: list[str]) -> Picture:
-    """A loaded image as a Picture; `notes` is kept and added to."""
+def _to_picture(opened: Opened, info: Mapping[Any, Any], stream: BinaryIO | None = None) -> Picture:
+    """info: what to take for the image's `info`; stream: the file, if it is at hand."""
+    image, notes = opened.image, opened.notes
     frames = _frames(image)
     if frames > 1:
         notes.append(f"first of {frames} frames")
-    notes += exif.notes
-    orientation, xmp = exif.orientation, xmp_of(image)
-    gamma = image.info.get("gamma", 1 / 2.2)
-    if abs(gamma * 2.2 - 1) > 0.02 and "srgb" not in image.info and "icc_profile" not in image.info:
-        notes.append(f"its PNG gamma of {gamma:.4g} is left out: brightness will change in viewers that follow it")
-
-    icc = image.info.get("icc_profile") or None
-    converted = to_eight_bits(image, stored, notes)
-    if orientation in _UPRIGHT:
-        converted = converted.transpose(_UPRIGHT[orientation])
-        xmp = reset_xmp_orientation(xmp) if xmp else None
+    metadata = read_metadata(image, info, stream)
+    notes += metadata.notes
+    converted = to_eight_bits(image, opened.stored, notes)
+    if metadata.orientation in _UPRIGHT:
+        converted = converted.transpose(_UPRIGHT[metadata.orientation])
     grey = converted.mode in ("L", "LA")
+    icc = metadata.icc
     if image.mode in ("CMYK", "LAB"):
         icc = None  # used up: the pixels are sRGB now
     elif icc and icc_colour_space(icc) != ("GRAY" if grey else "RGB"):
         notes.append(f"its ICC profile is not one for {'grey' if grey else 'RGB'} pictures and is left out")
         icc = None
+    elif not icc:
+        icc, said = made_profile(image.format, info, metadata.exif, opened.code_points, grey)
+        notes += said + unread_colours(getattr(image, "tag_v2", {}))
     alpha = np.array(converted.getchannel("A")) if converted.mode in ("LA", "RGBA") else None
     if grey:
         rgb = np.repeat(np.asarray(converted.getchannel("L"))[..., None], 3, axis=2)
     else:
         rgb = np.array(converted if converted.mode == "RGB" else converted.convert("RGB"))
-    return Picture(rgb, grey, alpha, icc, exif.block, xmp, notes)
+    return Picture(rgb, grey, alpha, icc, metadata.exif, metadata.xmp, notes)
 
 
 def _frames(image: Image.Image) -> int:

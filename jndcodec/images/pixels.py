@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from io import BytesIO
 
 import numpy as np
@@ -11,6 +11,7 @@ from PIL.TiffImagePlugin import TiffImageFile
 
 from jndcodec.errors import InputError
 from jndcodec.images.metadata import icc_colour_space
+from jndcodec.images.png import Key
 
 # modes that lose nothing, and what they become (La and RGBa are premultiplied)
 _LOSSLESS = {"L": "L", "LA": "LA", "La": "LA", "RGB": "RGB", "RGBA": "RGBA", "RGBa": "RGBA", "PA": "RGBA"}
@@ -18,10 +19,13 @@ _LOSSLESS = {"L": "L", "LA": "LA", "La": "LA", "RGB": "RGB", "RGBA": "RGBA", "RG
 
 @dataclass(frozen=True)
 class Storage:
-    """How a file stores its samples: bits per channel, whether they are grey although Pillow gives RGBA."""
+    """How a file stores its samples: bits per channel, whether they are grey although Pillow gives RGBA, and PNG's
+    transparency by colour or palette, which Pillow does not follow in every bit depth.
+    """
 
     bits: int = 8
     grey: bool = False
+    key: Key | None = None
 
 
 def to_eight_bits(image: Image.Image, stored: Storage, notes: list[str]) -> Image.Image:
@@ -31,6 +35,13 @@ def to_eight_bits(image: Image.Image, stored: Storage, notes: list[str]) -> Imag
     Raises InputError for samples without a defined range (floats, 32-bit integers).
     """
     mode = image.mode
+    if stored.key is not None and mode in ("1", "L", "RGB", "P", "I;16"):
+        alpha = Image.fromarray(stored.key.alpha(image))
+        opaque = image.copy()
+        opaque.info.pop("transparency", None)
+        converted = to_eight_bits(opaque, replace(stored, key=None), notes)
+        converted.putalpha(alpha)
+        return converted
     clear = image.has_transparency_data  # an alpha channel, a palette with alpha, or one transparent colour
     if mode.startswith("I;16") or (mode == "I" and image.format in ("PNG", "PPM")):
         return _from_sixteen_bits(image, stored.bits if stored.bits > 8 else 16, notes)

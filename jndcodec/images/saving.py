@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from dataclasses import dataclass, field
 from typing import Any, BinaryIO
 
@@ -9,9 +10,9 @@ from PIL import Image, PngImagePlugin
 from PIL.ExifTags import Base
 
 from jndcodec.errors import OutputError
-from jndcodec.images.exif import PREFIX, clean, into_tiff
-
-_JPEG_SEGMENT = 65533 - 30  # bytes of one marker segment, less the longest identifier (XMP's)
+from jndcodec.images.exif import PREFIX, clean
+from jndcodec.images.exif_tags import into_tiff, resolution
+from jndcodec.images.xmp import MARKER, SEGMENT, split
 
 
 @dataclass(frozen=True)
@@ -91,13 +92,18 @@ def _metadata_options(image: Image.Image, file_format: str, ability: _Ability) -
         ("exif", "EXIF", exif, ability.exif),
         ("xmp", "XMP", xmp, ability.xmp),
     ):
-        too_long = file_format == "JPEG" and key != "icc_profile" and block and len(block) > _JPEG_SEGMENT
+        too_long = file_format == "JPEG" and key == "exif" and block and len(block) > SEGMENT - len(PREFIX)
         if block and holds and not too_long:
             kept[key] = block
         elif block:
             notes.append(f"{file_format} cannot hold {'so long ' if too_long else ''}its {name}: left out")
+    if dpi := resolution(exif):
+        kept["dpi"] = dpi  # most readers look for it in the format's own place
     if "exif" in kept and file_format == "JPEG":
         kept["exif"] = PREFIX + kept["exif"]
+    if file_format == "JPEG" and len(kept.get("xmp", b"")) > SEGMENT - len(MARKER):
+        parts = split(kept.pop("xmp"))
+        kept["extra"] = b"".join(b"\xff\xe1" + struct.pack(">H", 2 + len(part)) + part for part in parts)
     if "xmp" in kept and file_format == "PNG":
         kept["pnginfo"] = _png_text(kept.pop("xmp"))
     if file_format == "TIFF":
