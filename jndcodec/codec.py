@@ -19,7 +19,6 @@ from jndcodec.container.lossless import unpack_lossless
 from jndcodec.container.sections import pack_extras, unpack_alpha, unpack_metadata
 from jndcodec.entropy.scale_network import T_MAX
 from jndcodec.errors import LimitError, ModelError, TargetError
-from jndcodec.images.hidden import fill_hidden
 from jndcodec.images.loading import MAX_PIXELS, Picture, load_picture, picture_to_image
 from jndcodec.installed import find_by_id, find_by_name
 from jndcodec.model.interface import Model, Progress, silent
@@ -103,7 +102,7 @@ class Codec:
         jlc.flags |= Flags.GREY if picture.grey else Flags.NONE
         jlc.flags |= Flags.NONE if self.model.exact else Flags.FLOAT_ENTROPY
         jlc.sections |= pack_extras(picture.alpha, picture.metadata, strip)
-        rgb = picture.rgb if keep_hidden or picture.alpha is None else fill_hidden(picture.rgb, picture.alpha)
+        rgb = picture.rgb if keep_hidden else picture.seen()
         progress(0.05)
         trials = target.Trials(self.model, rgb, effort, lambda share: progress(0.05 + 0.9 * share))
         jlc.t = self._knob(trials, jlc, quality=quality, jnd=jnd, bpp=bpp, size=size)

@@ -41,7 +41,7 @@ def compare(
         check_output(html, force)
     if learned is None:
         learned = decoded.suffix.lower() == ".jlc"
-    reference = load_picture(original).rgb
+    reference = load_picture(original).seen()
     pixels = read_decoded(decoded, partial(decode, weights=weights))
     result = compare_pictures(reference, pixels, decoded.name, decoded.stat().st_size, learned, choose(None)[0])
     click.echo(json.dumps(result.as_json()) if as_json else as_text(result))

@@ -51,10 +51,10 @@ def read_decoded(path: Path, decode: Callable[[bytes], Any]) -> np.ndarray:
     from jndcodec.images.loading import load_picture
 
     if path.suffix.lower() == ".jlc":
-        return np.asarray(decode(path.read_bytes()).convert("RGB"))
+        return load_picture(decode(path.read_bytes()), None).seen()
     if path.suffix.lower() == ".jxl":
         return classic_coder("jxl").decode(path.read_bytes())
-    return load_picture(path).rgb
+    return load_picture(path).seen()
 
 
 def compare(

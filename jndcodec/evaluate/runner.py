@@ -64,8 +64,8 @@ def _load(path: str) -> Picture:
 
 
 def load_rgb(path: str) -> np.ndarray:
-    """The picture as (H, W, 3) uint8, upright; alpha is left aside."""
-    return _load(path).rgb
+    """The picture as (H, W, 3) uint8, upright; alpha is left aside, and what it hides is filled."""
+    return _load(path).seen()
 
 
 def key_of(task: Task) -> str:

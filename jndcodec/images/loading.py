@@ -16,6 +16,7 @@ from PIL import Image
 
 from jndcodec.errors import InputError, JndcodecError, LimitError
 from jndcodec.images.colours import made_profile, unread_colours
+from jndcodec.images.hidden import fill_hidden
 from jndcodec.images.metadata import icc_colour_space, image_info, read_metadata
 from jndcodec.images.opening import Opened, check_size, load_opened, open_picture
 from jndcodec.images.pixels import to_eight_bits
@@ -51,6 +52,10 @@ class Picture:
     @property
     def width(self) -> int:
         return self.rgb.shape[1]
+
+    def seen(self) -> np.ndarray:
+        """`rgb` with the colours under alpha 0 filled smoothly from those that are seen. uint8 (H, W, 3)."""
+        return self.rgb if self.alpha is None else fill_hidden(self.rgb, self.alpha)
 
     @property
     def metadata(self) -> dict[str, bytes | None]:

@@ -9,6 +9,7 @@ from typing import Any, BinaryIO
 from PIL import Image
 
 from jndcodec.container.jlc import MAX_METADATA
+from jndcodec.images.embedded import embedded_blocks
 from jndcodec.images.exif import PREFIX, Cleaned, clean
 from jndcodec.images.exif_tags import of_tiff, with_resolution
 from jndcodec.images.xmp import join, reset_orientation
@@ -33,6 +34,7 @@ class Metadata:
 def read_metadata(image: Image.Image, info: Mapping[Any, Any], stream: BinaryIO | None = None) -> Metadata:
     """What stands beside the pixels of a loaded image. info: what to take for its `info`; stream: its file, if any."""
     notes: list[str] = []
+    info = embedded_blocks(image, stream) | {**info}
     exif = of_tiff(stream) if stream is not None and image.format == "TIFF" else _exif(image, info)
     notes += exif.notes
     block = exif.block
@@ -66,6 +68,7 @@ def _homeless(image: Image.Image, info: Mapping[Any, Any]) -> list[str]:
         _IPTC in info.get("photoshop", {})
         or "Raw profile type iptc" in info
         or _IPTC_TAG in getattr(image, "tag_v2", ())
+        or any(number == _IPTC for number, *_ in getattr(image, "resources", ()))
     ):
         found.append("IPTC")
     comment = info.get("comment") or b""
