@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import multiprocessing
+import multiprocessing.forkserver
+import os
 import signal
 import sys
 from collections import deque
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
@@ -20,19 +22,19 @@ Result = TypeVar("Result")
 
 
 def map_in_order(
-    work: Callable[[Item], Result], items: Iterable[Item], jobs: int
+    work: Callable[[Item], Result], items: Iterable[Item], jobs: int, preload: Sequence[str] = ()
 ) -> Generator[tuple[Item, Result], None, None]:
     """Each item with work(item), in the order of the items, worked on by `jobs` processes (1: by this one).
 
     `work` is a function of a module or a `functools.partial` of one. At most a few results wait in memory. Leaving the
-    loop by an exception ends the workers at once. Raises JndcodecError if one dies.
+    loop by an exception ends the workers at once. preload: see `worker_pool`. Raises JndcodecError if one dies.
     """
     if jobs <= 1:
         for item in items:
             yield item, work(item)
         return
     try:
-        with worker_pool(jobs) as pool:
+        with worker_pool(jobs, preload) as pool:
             pending: deque[tuple[Item, Future[Result]]] = deque()
             for item in items:
                 pending.append((item, pool.submit(work, item)))
@@ -46,10 +48,13 @@ def map_in_order(
 
 
 @contextmanager
-def worker_pool(jobs: int) -> Iterator[ProcessPoolExecutor]:
-    """Worker processes that end at once when the block is left by an exception."""
-    context = multiprocessing.get_context("spawn")  # forked copies of torch's threads hang
-    pool = ProcessPoolExecutor(jobs, context, initializer=_begin)
+def worker_pool(jobs: int, preload: Sequence[str] = ()) -> Iterator[ProcessPoolExecutor]:
+    """Worker processes that end at once when the block is left by an exception.
+
+    preload: modules that all work needs and that take seconds to load, such as those with torch. On Linux one process
+    loads them and the workers are copies of it: they start at once, and share that memory.
+    """
+    pool = ProcessPoolExecutor(jobs, _context(preload), initializer=_begin)
     try:
         yield pool
         pool.shutdown()
@@ -62,9 +67,26 @@ def worker_pool(jobs: int) -> Iterator[ProcessPoolExecutor]:
         raise
 
 
+def _context(preload: Sequence[str]) -> multiprocessing.context.BaseContext:
+    """Copies of this process would hang where torch has started threads, so none is made: a server that has loaded
+    `preload` and started no thread is copied, or a new process begins from nothing."""
+    if not preload or sys.platform != "linux":
+        return multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(list(preload))
+    before = set(os.environ)
+    limit_blas(1)  # numpy's own threads would not be there in a copy
+    try:
+        multiprocessing.forkserver.ensure_running()
+    finally:
+        for variable in set(os.environ) - before:
+            del os.environ[variable]
+    return context
+
+
 def _begin() -> None:
-    """In a worker: Ctrl-C ends it silently, as the main process reports; and there is a worker for each core, so numpy,
-    which is imported later, has its BLAS on one thread."""
+    """In a worker: Ctrl-C ends it silently, as the main process reports; and there is a worker for each core, so numpy
+    has its BLAS on one thread."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     limit_blas(1)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass
 from enum import Enum
@@ -21,6 +21,7 @@ from jndcodec.errors import JndcodecError, LimitError
 from jndcodec.output import check_output, is_device, writing
 from jndcodec.workers import map_in_order, stoppable
 
+PRELOAD = ("jndcodec.rate.target", "jndcodec.model.native")  # what takes seconds to load, and all files need
 Work = Callable[..., Done]  # (source, progress=None): a function of a module or a partial of one, for other processes
 
 
@@ -74,7 +75,7 @@ def run(
         if processes == 1:  # a bar within the file makes no sense with several at the same time
             work = functools.partial(work, progress=progress.part)
         attempt = functools.partial(_attempt, work, force)
-        with closing(map_in_order(attempt, todo, processes)) as results:
+        with closing(map_in_order(attempt, _announced(todo), processes, PRELOAD)) as results:
             for task, result in results:
                 try:
                     if isinstance(result, JndcodecError):
@@ -113,6 +114,16 @@ def _keep_time(task: Task) -> None:
         if task.target != PIPE and task.source != PIPE and not is_device(Path(task.target)):
             seen = os.stat(task.source)
             os.utime(task.target, ns=(seen.st_atime_ns, seen.st_mtime_ns))
+
+
+def _announced(tasks: Sequence[Task]) -> Iterator[Task]:
+    """The tasks, a few ahead of the work: the system reads each file from now on, beside the coding."""
+    for task in tasks:
+        with suppress(OSError):
+            if hasattr(os, "posix_fadvise") and os.path.isfile(task.source):  # a pipe must not be touched twice
+                with open(task.source, "rb", buffering=0) as stream:
+                    os.posix_fadvise(stream.fileno(), 0, 0, os.POSIX_FADV_WILLNEED)
+        yield task
 
 
 def _attempt(work: Work, force: bool, task: Task) -> Done | JndcodecError:

@@ -11,7 +11,14 @@ from typing import Any
 
 import click
 
-from jndcodec.cli.options import device_options, files_options, inputs_and_output, threads_per_job, weights_option
+from jndcodec.cli.options import (
+    choose_jobs,
+    device_options,
+    files_options,
+    inputs_and_output,
+    threads_per_job,
+    weights_option,
+)
 from jndcodec.cli.paths import JLC_SUFFIXES, PIPE, decoded_name, plan, read_jlc
 from jndcodec.cli.report import Done, kilobytes
 
@@ -36,7 +43,7 @@ def decode(
     existing: str,
     times: bool | None,
     as_json: bool,
-    jobs: int,
+    jobs: int | None,
     threads: int | None,
     limit: dict[str, Any],
     **options: Any,
@@ -59,14 +66,15 @@ def decode(
         ending = Path(tasks[0].target).suffix
     if ending:
         format_for(ending)  # before any work
+    processes = choose_jobs(jobs, len(tasks), options["device"])
     work = functools.partial(
         _decode,
         ending=ending,
         limit=limit,
-        options={**options, "threads": threads_per_job(threads, jobs)},
+        options={**options, "threads": threads_per_job(threads, processes)},
     )
     how = batch.Handling(batch.Existing(existing), times, as_json)
-    batch.run(tasks, work, _describe, how, verb="decoded", processes=jobs)
+    batch.run(tasks, work, _describe, how, verb="decoded", processes=processes)
 
 
 def _decode(

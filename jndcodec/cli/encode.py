@@ -14,6 +14,7 @@ import click
 
 from jndcodec.cli.options import (
     Count,
+    choose_jobs,
     device_options,
     files_options,
     inputs_and_output,
@@ -64,7 +65,7 @@ def encode(
     existing: str,
     times: bool | None,
     as_json: bool,
-    jobs: int,
+    jobs: int | None,
     threads: int | None,
     limit: dict[str, Any],
     model: str | None,
@@ -89,16 +90,17 @@ def encode(
         raise click.UsageError(f"--{targets[0]} and --{targets[1]} are both targets: give one.")
     if model and weights:
         raise click.UsageError("--model and --weights both choose the model: give one.")
+    tasks = plan(inputs, output, PICTURE_SUFFIXES, encoded_name)
+    processes = choose_jobs(jobs, len(tasks), device)
     work = functools.partial(
         _encode,
-        codec_options=(model, weights, device, precision, threads_per_job(threads, jobs)),
+        codec_options=(model, weights, device, precision, threads_per_job(threads, processes)),
         options=options,
         limit=limit,
     )
-    tasks = plan(inputs, output, PICTURE_SUFFIXES, encoded_name)
     fatal = (ModelError, DependencyError)
     how = batch.Handling(batch.Existing(existing), times, as_json)
-    batch.run(tasks, work, _describe, how, verb="coded", processes=jobs, fatal=fatal)
+    batch.run(tasks, work, _describe, how, verb="coded", processes=processes, fatal=fatal)
 
 
 @functools.cache

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -10,8 +9,12 @@ from typing import Any
 
 import click
 
+from jndcodec.capacity import cores, free_memory
 from jndcodec.cli.report import json_option
 
+MEMORY_PER_JOB = 1_500_000_000  # bytes (docs/BENCHMARKS.md, "Folders")
+FILES_PER_JOB = 4  # fewer are done before another worker has its model
+MOST_JOBS_ON_GPU = 8  # each takes half a gigabyte there for CUDA itself
 _MULTIPLES = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9}
 
 
@@ -29,6 +32,19 @@ class Count(click.ParamType):
         if count < 1:
             self.fail(f"{value!r} is not a number such as 50000, 120k or 1.5M", param, ctx)
         return count
+
+
+class Jobs(click.ParamType):
+    """How many worker processes: a number, or None for "auto"."""
+
+    name = "count"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int | None:
+        if value == "auto":
+            return None
+        if not str(value).isdecimal() or int(value) < 1:
+            self.fail(f"{value!r} is not a number from 1 on, or auto", param, ctx)
+        return int(value)
 
 
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
@@ -80,10 +96,11 @@ files_options = _stack(
     ),
     click.option(
         "--jobs",
-        type=click.IntRange(1),
-        default=1,
+        type=Jobs(),
+        default="auto",
         show_default=True,
-        help="Files worked on at the same time, each in a process of its own (which takes its own memory).",
+        help="Files worked on at the same time, each in a process of its own. auto: of many files, as many as there "
+        "are cores and 1.5 GB of memory for each (enough for 25 megapixels).",
     ),
     json_option,
 )
@@ -107,6 +124,17 @@ device_options = _stack(
 )
 
 
+def choose_jobs(jobs: int | None, files: int, device: str) -> int:
+    """As asked for; else by what the machine has, and by whether the files are worth starting workers for. A GPU is
+    shared by a few processes, whose entropy coding on the CPU takes longer than the transforms there."""
+    if jobs is not None:
+        return min(jobs, files)
+    on_gpu = device in ("cuda", "mps") or (device == "auto" and Path("/dev/nvidiactl").exists())
+    memory = free_memory()
+    room = cores() if memory is None else min(cores(), memory // MEMORY_PER_JOB)
+    return max(1, min(room, files // FILES_PER_JOB, MOST_JOBS_ON_GPU if on_gpu else room))
+
+
 def threads_per_job(threads: int | None, jobs: int) -> int | None:
     """As asked for; else the cores divided among several jobs; None (torch's own choice) for a single one."""
-    return threads or (max(1, (os.cpu_count() or 1) // jobs) if jobs > 1 else None)
+    return threads or (max(1, cores() // jobs) if jobs > 1 else None)
