@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import pytest
 
 from jndcodec.evaluate.bdrate import against, bd_rate
+from jndcodec.evaluate.bootstrap import with_intervals
 from jndcodec.evaluate.published import is_kodak, published_curves
-from jndcodec.evaluate.results import Curve
+from jndcodec.evaluate.results import Curve, Row, curves, mean_rows
 
 pytest.importorskip("bjontegaard")
 
@@ -93,3 +95,34 @@ def test_published_figures_are_for_kodak_only() -> None:
     assert is_kodak(names, [(768, 512), (512, 768)] * 12)
     assert not is_kodak(names[:23], [(768, 512)] * 23)
     assert not is_kodak(names, [(384, 256)] * 24)
+
+
+def rows(codec: str, factors: list[float]) -> list[Row]:
+    """Pictures that need `factor` times the bits of a common curve."""
+    return [
+        Row(f"p{i}", 8, 8, codec, False, s, 8 * 2**s * f, 2**s * f, 0, 0, {"psnr": 30 + 3 * s})
+        for i, f in enumerate(factors)
+        for s in (-2.0, -1.0, 0.0, 1.0, 2.0)
+    ]
+
+
+def test_the_interval_is_that_of_other_pictures() -> None:
+    """Each picture's saving is known, so is that of a draw: the ratio of sums."""
+    base, saved = [1.0, 2.0, 0.5, 1.5, 0.8, 1.2, 0.6, 2.2], [0.7, 0.9, 0.95, 0.6, 0.8, 1.05, 0.85, 0.75]
+    mine = rows("a", base) + rows("b", [b * s for b, s in zip(base, saved, strict=True)])
+    measured = curves(mean_rows(mine), {"a": "a", "b": "b"})
+    (rate,) = with_intervals(against(measured[0], measured, ["psnr"]), mine)
+    drawn = np.random.default_rng(1).integers(0, 8, (4000, 8))
+    ratios = (np.array(base) * saved)[drawn].sum(1) / np.array(base)[drawn].sum(1)
+    expected = 100 * (np.quantile(ratios, [0.025, 0.975]) - 1)
+    assert rate.percent == pytest.approx(100 * (np.dot(base, saved) / sum(base) - 1), abs=1e-6)
+    assert rate.interval == pytest.approx(tuple(expected), abs=2.5)
+    assert rate.interval[0] < rate.percent < rate.interval[1]
+
+
+def test_equal_savings_have_no_spread_and_few_pictures_no_interval() -> None:
+    mine = rows("a", [1.0, 2.0, 0.5, 1.5, 0.8]) + rows("b", [0.9, 1.8, 0.45, 1.35, 0.72])
+    measured = curves(mean_rows(mine), {"a": "a", "b": "b"})
+    rates = against(measured[0], measured, ["psnr"])
+    assert with_intervals(rates, mine)[0].interval == pytest.approx((-10, -10), abs=1e-6)
+    assert with_intervals(rates, [row for row in mine if row.picture != "p4"])[0].interval is None

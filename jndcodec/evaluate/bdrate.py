@@ -28,6 +28,7 @@ class BdRate:
     high: float | None = None
     overlap: float | None = None  # its share of the range that both span together
     refusal: str | None = None
+    interval: tuple[float, float] | None = None  # of the percentage: 95 % over pictures (evaluate/bootstrap)
 
 
 def rising_points(curve: Curve, metric: str) -> list[tuple[float, float]]:

@@ -10,6 +10,7 @@ from typing import Any
 
 from jndcodec import __version__
 from jndcodec.evaluate.bdrate import MIN_OVERLAP, BdRate, against
+from jndcodec.evaluate.bootstrap import COVERED, DRAWS, MIN_PICTURES, with_intervals
 from jndcodec.evaluate.codecs import Coder
 from jndcodec.evaluate.level import SizeAtJnd, sizes_at_one_jnd
 from jndcodec.evaluate.metrics import BY_NAME, axis_label
@@ -50,7 +51,7 @@ def write_outputs(
     means = mean_rows(rows)
     measured = curves(means, labels)
     published = references(sources)
-    bd = _bd_rates(measured + published, anchor, metrics)
+    bd = with_intervals(_bd_rates(measured + published, anchor, metrics), rows)
     sizes = [size for metric in JND_METRICS if metric in metrics for size in sizes_at_one_jnd(rows, metric)]
     tables = [sizes_table(rows, labels, sizes), rates_table(labels, bd, anchor)]
 
@@ -125,13 +126,17 @@ def _bd_table(bd: list[BdRate], labels: dict[str, str]) -> Table:
             labels.get(r.test, f"{r.test} (published)"),
             axis_label(BY_NAME[r.metric]),
             "–" if r.percent is None else f"{r.percent:+.1f} %",
+            "–" if r.interval is None else "{:+.1f} to {:+.1f} %".format(*r.interval),
             "–" if r.low is None else f"{r.low:.4g} to {r.high:.4g}",
             "–" if r.overlap is None else f"{r.overlap:.0%}",
         ]
         for r in bd
     ]
-    caption = f"Akima interpolation; overlap: its share of the range that both curves span, at least {MIN_OVERLAP:.0%}"
-    head = ["codec", "metric", "BD-rate", "over", "overlap"]
+    caption = (
+        f"Akima interpolation; interval: {COVERED:.0%} of {DRAWS} draws of other pictures from these, from "
+        f"{MIN_PICTURES} on; overlap: its share of the range that both curves span, at least {MIN_OVERLAP:.0%}"
+    )
+    head = ["codec", "metric", "BD-rate", "interval", "over", "overlap"]
     return Table(caption, head, lines, [r.refusal for r in bd if r.refusal])
 
 

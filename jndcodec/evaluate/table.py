@@ -38,15 +38,23 @@ def sizes_table(rows: list[Row], labels: dict[str, str], sizes: list[SizeAtJnd])
 def rates_table(labels: dict[str, str], rates: list[BdRate], anchor: str) -> Table:
     """BD-rates against the anchor, a row per codec and a column per metric; published curves have rows of their own."""
     metrics = list(dict.fromkeys(rate.metric for rate in rates))
-    found = {(rate.test, rate.metric): rate.percent for rate in rates}
+    found = {(rate.test, rate.metric): rate for rate in rates}
     lines = []
     for codec in dict.fromkeys([*labels, *(rate.test for rate in rates)]):
         if codec != anchor:
-            cells = ["–" if (p := found.get((codec, m))) is None else f"{p:+.1f} %" for m in metrics]
+            cells = [_percent(found.get((codec, m))) for m in metrics]
             lines.append([labels.get(codec, f"{codec} (published)"), *cells])
     notes = [f"{BY_NAME[rate.metric].short}: {rate.refusal}" for rate in rates if rate.refusal]
     head = ["codec", *(BY_NAME[m].short for m in metrics)]
-    return Table(f"BD-rate against {labels.get(anchor, anchor)}", head, lines, notes)
+    spread = ", with 95 % intervals over pictures" if any(rate.interval for rate in rates) else ""
+    return Table(f"BD-rate against {labels.get(anchor, anchor)}{spread}", head, lines, notes)
+
+
+def _percent(rate: BdRate | None) -> str:
+    """-34.1 % (-37 … -31)."""
+    if rate is None or rate.percent is None:
+        return "–"
+    return f"{rate.percent:+.1f} %" + ("" if rate.interval is None else " ({:+.0f} … {:+.0f})".format(*rate.interval))
 
 
 def means_table(means: list[Row], labels: dict[str, str]) -> Table:
