@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-
-_ROWS = 1 << 10  # rows of the full size that are worked on at a time
+from PIL import Image
 
 
 def fill_hidden(rgb: np.ndarray, alpha: np.ndarray) -> np.ndarray:
@@ -13,54 +12,29 @@ def fill_hidden(rgb: np.ndarray, alpha: np.ndarray) -> np.ndarray:
     Visible pixels stay as they are. Means of 2×2, 4×4, … visible pixels make a pyramid; from its top down each level
     fills its gaps with the smooth interpolation of the one above. Without a visible pixel the picture becomes black.
     """
-    hidden = alpha == 0
-    if not hidden.any():
-        return rgb
-    if hidden.all():
-        return np.zeros_like(rgb)
-    colours, weights = _halved(rgb, hidden)
-    filled = _fill(colours, weights)
-    out = rgb.copy()
-    for top in range(0, len(rgb), _ROWS):  # the full size only in strips of floats
-        rows = slice(top, min(top + _ROWS, len(rgb)))
-        gaps = hidden[rows]
-        if gaps.any():
-            out[rows][gaps] = np.rint(_doubled(filled, rows.start, rows.stop, rgb.shape[1])[gaps]).astype(np.uint8)
-    return out
+    seen = alpha > 0
+    return _fill(rgb, seen) if seen.any() else np.zeros_like(rgb)
 
 
-def _halved(rgb: np.ndarray, hidden: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Means of the visible pixels of 2×2, float32 (h, w, 3), and whether there are any, float32 (h, w, 1)."""
-    parts = []
-    for top in range(0, len(rgb), _ROWS):
-        seen = (~hidden[top : top + _ROWS, :, None]).astype(np.float32)
-        parts.append(_pool(rgb[top : top + _ROWS] * seen, seen))
-    colours, weights = (np.concatenate([part[i] for part in parts]) for i in range(2))
-    return colours, weights
-
-
-def _pool(weighted: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Weighted colours and weights to means of 2×2 and their weights, at most 1."""
-    odd = ((0, weighted.shape[0] % 2), (0, weighted.shape[1] % 2), (0, 0))
-    total, weight = (
-        sum(padded[i::2, j::2] for i in range(2) for j in range(2))
-        for padded in (np.pad(weighted, odd), np.pad(weights, odd))
-    )
-    return total / np.maximum(weight, 1e-6), np.minimum(weight, 1)
-
-
-def _fill(colours: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """Colours where the weight is 0 drawn on from the others. float32 (h, w, 3), (h, w, 1) -> (h, w, 3)."""
-    if weights.all():
+def _fill(colours: np.ndarray, known: np.ndarray) -> np.ndarray:
+    """Colours that are not known drawn on from those that are. uint8 (h, w, 3), bool (h, w) -> (h, w, 3)."""
+    if known.all():
         return colours
-    above = _fill(*_pool(colours * weights, weights))
-    return weights * colours + (1 - weights) * _doubled(above, 0, *colours.shape[:2])
+    h, w = known.shape
+    above = Image.fromarray(_fill(*_halved(colours, known)))
+    drawn = np.asarray(above.resize((w, h), Image.Resampling.BILINEAR, box=(0, 0, w / 2, h / 2)))
+    return np.where(known[..., None], colours, drawn)
 
 
-def _doubled(small: np.ndarray, top: int, bottom: int, width: int) -> np.ndarray:
-    """Rows top … bottom of the picture of twice the size, interpolated bilinearly. float32 (h, w, 3)."""
-    rows, columns = np.arange(top, bottom), np.arange(width)
-    near, far = rows // 2, np.clip(rows // 2 + rows % 2 * 2 - 1, 0, len(small) - 1)
-    strip = 0.75 * small[near] + 0.25 * small[far]
-    near, far = columns // 2, np.clip(columns // 2 + columns % 2 * 2 - 1, 0, small.shape[1] - 1)
-    return 0.75 * strip[:, near] + 0.25 * strip[:, far]
+def _halved(colours: np.ndarray, known: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Means of what is known of 2×2 pixels, and whether anything is; odd sides are rounded up."""
+    size = tuple((side + 1) // 2 for side in known.shape)
+    total, count = np.zeros((*size, 3), np.uint16), np.zeros((*size, 1), np.uint16)
+    for row in (0, 1):
+        for column in (0, 1):
+            part = known[row::2, column::2, None]
+            h, w = part.shape[:2]
+            total[:h, :w] += colours[row::2, column::2] * part
+            count[:h, :w] += part
+    means = (total + count // 2) // np.maximum(count, 1)
+    return means.astype(np.uint8), count[..., 0] > 0
