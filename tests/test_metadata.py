@@ -9,6 +9,7 @@ import struct
 import numpy as np
 import pytest
 from PIL import Image, PngImagePlugin
+from PIL.TiffImagePlugin import IFDRational
 from png_tools import png
 
 import jndcodec
@@ -163,6 +164,17 @@ def test_a_resolution_joins_an_exif_block_and_never_replaces_one() -> None:
     found.load(picture.exif)
     assert found[0x10F] == "Acme" and found.get_ifd(0x8769)[0x920A] == 50.0
     assert with_resolution(picture.exif, (200, 200)) == picture.exif
+
+
+@pytest.mark.parametrize("suffix", [".png", ".jpg", ".tif", ".bmp", ".gif", ".webp", ".jp2", ".tga", ".ppm"])
+def test_an_absurd_resolution_in_the_exif_spoils_no_file(suffix: str) -> None:
+    for pair in ((0xFFFFFFFF, 1), (1, 0xFFFFFFFF), (0, 0), (70_000, 1), (600, 1)):
+        exif = Image.Exif()
+        exif[0x11A] = exif[0x11B] = IFDRational(*pair)
+        image = picture_to_image(Picture(SMALL, exif=exif.tobytes()[6:]))
+        stream = io.BytesIO()
+        write_image(image, stream, format_for(suffix))
+        assert Image.open(stream).size == (8, 8)
 
 
 @pytest.mark.parametrize("dpi", [(float("nan"), 300), (0, 0), (-5, 300), (1e9, 300)])

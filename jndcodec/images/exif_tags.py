@@ -41,6 +41,7 @@ _TEXT = 2
 _RATIONAL = 5
 _TEXTS = {0x10D, 0x10E, 0x10F, 0x110, 0x11D, 0x131, 0x132, 0x13B, 0x13C, 0x8298}
 _SCREEN = (0, 1, 72, 96)  # resolutions that programs write when they know none
+_MAX_DPI = 1 << 16  # JPEG has 16 bits for it
 _INCH, _CENTIMETRE = 2, 3
 
 
@@ -72,13 +73,13 @@ def resolution(block: bytes | None) -> tuple[float, float] | None:
     except (KeyError, struct.error, ZeroDivisionError):
         return None
     scale = {_INCH: 1, _CENTIMETRE: 2.54}.get(unit, 0)
-    return None if round(x * scale) in _SCREEN or round(y * scale) in _SCREEN else (x * scale, y * scale)
+    dpi = x * scale, y * scale
+    return dpi if _says_something(dpi) else None
 
 
 def with_resolution(block: bytes | None, dpi: tuple[float, float]) -> bytes | None:
     """The block with a resolution (pixels per inch), if it has none and this one says something."""
-    sensible = all(0 < value < 1e6 and round(value) not in _SCREEN for value in dpi)
-    if not sensible or value_of(block, Base.XResolution):
+    if not _says_something(dpi) or value_of(block, Base.XResolution):
         return block
     values = [struct.pack("<II", round(value * 1000), 1000) for value in dpi]
     unit = struct.pack("<H", _INCH)
@@ -90,6 +91,10 @@ def with_resolution(block: bytes | None, dpi: tuple[float, float]) -> bytes | No
     stream = BytesIO(block or b"II*\0\x08\0\0\0\0\0\0\0\0\0")
     add_tags(stream, tags, "<")
     return stream.getvalue()
+
+
+def _says_something(dpi: tuple[float, float]) -> bool:
+    return all(0 < value < _MAX_DPI and round(value) not in _SCREEN for value in dpi)
 
 
 def of_tiff(stream: BinaryIO) -> Cleaned:
