@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ from cli_tools import open_picture, run, tree, write_png
 from PIL import Image, ImageCms
 
 import jndcodec
-from jndcodec.container.jlc import parse
+from jndcodec.container.jlc import Section, parse
 
 ICC = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
 XMP = b'<x:xmpmeta xmlns:x="adobe:ns:meta/"/>'
@@ -96,6 +97,18 @@ def test_a_folder_with_a_bad_file(data: bytes, tmp_path: Path, tiny_weights: Pat
     bad, *good = [json.loads(line) for line in result.stdout.splitlines()]
     assert bad["exit_code"] == 4 and bad["input"] == str(tmp_path / "in/a.jlc")
     assert [(row["width"], row["height"], row["mode"]) for row in good] == [(80, 64, "RGB")] * 2
+
+
+@pytest.mark.parametrize("suffix", ["tif", "avif", "jpg", "webp", "png"])
+def test_damaged_exif_in_a_file_ends_no_batch(data: bytes, tmp_path: Path, tiny_weights: Path, suffix: str) -> None:
+    for name, exif in (("a", b"no TIFF header at all"), ("b", b"MM\0*\0\0\0\x08\xff\xff"), ("c", b"")):
+        jlc = parse(data)
+        jlc.sections[Section.EXIF] = zlib.compress(exif)
+        (tmp_path / f"{name}.jlc").write_bytes(jlc.pack())
+    result = run("decode", tmp_path, "-o", tmp_path / "o", "--format", suffix, "--weights", tiny_weights)
+    assert result.exit_code == 0 and result.stderr.count("note: its EXIF is damaged and left out") == 2
+    assert all(open_picture(tmp_path / "o" / name).size == (80, 64) for name in tree(tmp_path / "o"))
+    assert len(tree(tmp_path / "o")) == 3
 
 
 def test_the_missing_model_is_named(file: Path, data: bytes) -> None:

@@ -125,6 +125,11 @@ def test_colours_that_no_profile_can_say_are_said(chunks: list[tuple[bytes, byte
         raise AssertionError(picture.notes[0])
 
 
+def test_primaries_say_nothing_about_grey() -> None:
+    picture = load_picture(png(SAMPLES[..., :1], 8, 0, [(b"cICP", b"\x0c\x0d\0\1")]))
+    assert picture.grey and picture.icc is None and picture.notes == []
+
+
 def test_a_profile_wins_over_gamma_and_code_points() -> None:
     icc = rgb_profile(P3, SRGB_CURVE, "P3")
     stream = io.BytesIO()

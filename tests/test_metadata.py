@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import struct
+import zlib
 
 import numpy as np
 import pytest
@@ -14,7 +15,9 @@ from png_tools import png
 
 import jndcodec
 from jndcodec.container import jlc
+from jndcodec.errors import InputError
 from jndcodec.images import metadata as metadata_module
+from jndcodec.images import opening
 from jndcodec.images.exif_tags import resolution, with_resolution
 from jndcodec.images.loading import Picture, load_picture, picture_to_image
 from jndcodec.images.saving import format_for, write_image
@@ -61,6 +64,24 @@ def test_blocks_that_no_section_holds_are_left_out_and_said(monkeypatch: pytest.
     picture = load_picture(saved("WEBP", xmp=packet(b" " * 1000)))
     assert picture.xmp is None and picture.notes == ["its XMP is larger than 64 MiB and left out"]
     assert jlc.MAX_METADATA == 64 << 20  # as the note has it
+
+
+def test_text_of_a_bomb_is_refused_in_words(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(opening, "MAX_METADATA", 1000)
+    for chunk in (
+        (b"iCCP", b"name\0\0" + zlib.compress(bytes(2000))),
+        (b"zTXt", b"key\0\0" + zlib.compress(bytes(2000))),
+    ):
+        with pytest.raises(InputError, match="64 MiB"):
+            load_picture(png(SMALL, 8, 2, [(kind, b"name\0\0" + zlib.compress(bytes(2000)))]))
+
+
+def test_a_profile_too_long_for_jpeg_is_left_out_and_said() -> None:
+    image = picture_to_image(Picture(SMALL, icc=bytes(17 << 20)))
+    notes = write_image(image, io.BytesIO(), "JPEG")
+    assert any("so long its ICC profile" in note for note in notes)
+    image = picture_to_image(Picture(SMALL, icc=bytes(255 * 65519)))
+    assert not any("ICC" in note for note in write_image(image, io.BytesIO(), "JPEG"))
 
 
 # --- XMP ---

@@ -83,7 +83,7 @@ def unread_colours(tags: Mapping[int, Any]) -> list[str]:
 
 
 def _by_code_points(primaries: int, transfer: int, grey: bool) -> tuple[bytes | None, list[str]]:
-    if _PRIMARIES.get(primaries) == SRGB and transfer in _LIKE_SRGB:
+    if transfer in _LIKE_SRGB and (grey or _PRIMARIES.get(primaries) == SRGB):
         return None, []
     name = f"H.273 {primaries}/{transfer}"
     curve = _CURVES.get(transfer)

@@ -77,6 +77,10 @@ def open_picture(stream: BinaryIO, max_pixels: int | None) -> Opened:
             image = Image.open(stream)
         except UnidentifiedImageError:
             raise InputError(_unknown(head)) from None
+        except ValueError as error:
+            if "MAX_TEXT" in str(error):  # so Pillow says it of PNG
+                raise InputError("has a text or an ICC profile of more than 64 MiB: save it without") from None
+            raise
         check_size(*image.size, max_pixels)
         _refuse_preview(image, head)
         chunks = read_chunks(stream) if image.format == "PNG" else {}

@@ -14,6 +14,10 @@ from jndcodec.images.exif import PREFIX, clean
 from jndcodec.images.exif_tags import into_tiff, resolution
 from jndcodec.images.xmp import MARKER, SEGMENT, split
 
+# EXIF has one segment; a profile has 255, each with a name and two numbers; XMP is split
+_JPEG_LIMITS = {"exif": SEGMENT - len(PREFIX), "icc_profile": 255 * (SEGMENT - 14)}
+_NO_LIMIT = 1 << 62
+
 
 @dataclass(frozen=True)
 class _Ability:
@@ -92,7 +96,7 @@ def _metadata_options(image: Image.Image, file_format: str, ability: _Ability) -
         ("exif", "EXIF", exif, ability.exif),
         ("xmp", "XMP", xmp, ability.xmp),
     ):
-        too_long = file_format == "JPEG" and key == "exif" and block and len(block) > SEGMENT - len(PREFIX)
+        too_long = file_format == "JPEG" and len(block or b"") > _JPEG_LIMITS.get(key, _NO_LIMIT)
         if block and holds and not too_long:
             kept[key] = block
         elif block:
