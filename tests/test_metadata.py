@@ -68,10 +68,7 @@ def test_blocks_that_no_section_holds_are_left_out_and_said(monkeypatch: pytest.
 
 def test_text_of_a_bomb_is_refused_in_words(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(opening, "MAX_METADATA", 1000)
-    for chunk in (
-        (b"iCCP", b"name\0\0" + zlib.compress(bytes(2000))),
-        (b"zTXt", b"key\0\0" + zlib.compress(bytes(2000))),
-    ):
+    for kind in (b"iCCP", b"zTXt"):
         with pytest.raises(InputError, match="64 MiB"):
             load_picture(png(SMALL, 8, 2, [(kind, b"name\0\0" + zlib.compress(bytes(2000)))]))
 
