@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
+import struct
 import threading
 from pathlib import Path
 
@@ -218,3 +220,19 @@ def test_mode_and_alpha_come_back(tmp_path: Path, tiny_weights: Path, mode: str,
 
 def test_the_default_pixel_limit_in_the_help_is_the_librarys(picture: Path) -> None:
     assert f"[default: {MAX_PIXELS // 10**6}M]" in " ".join(run("encode", "--help").stdout.split())
+
+
+def test_what_pillow_warns_of_is_a_note(tmp_path: Path, photo, tiny_weights: Path) -> None:
+    """And only with the picture that it is about."""
+    stream = io.BytesIO()
+    Image.fromarray(photo(32, 32)).save(stream, "TIFF", tiffinfo={269: "long enough to lie elsewhere"})
+    data = bytearray(stream.getvalue())
+    at = data.index(struct.pack("<HHI", 269, 2, 29))
+    data[at + 4 : at + 8] = struct.pack("<I", 1 << 20)
+    (tmp_path / "a.tif").write_bytes(data)
+    write_png(tmp_path / "b.png", photo(32, 32))
+    result = run("encode", tmp_path / "a.tif", tmp_path / "b.png", "-o", tmp_path / "o", "--weights", tiny_weights)
+    notes = [line for line in result.stderr.splitlines() if "note: " in line]
+    assert result.exit_code == 0 and len(notes) == 2 and "Warning" not in result.stderr
+    assert all(note.startswith(f"{tmp_path / 'a.tif'}: note: ") for note in notes)
+    assert "its EXIF is damaged" in notes[0]  # the other one is in Pillow's words

@@ -131,9 +131,9 @@ def _encode(
         data = Path(source).read_bytes()
     name = "standard input" if source == PIPE else source
     with warnings.catch_warnings(record=True) as caught:  # this process works on one picture at a time
-        warnings.simplefilter("always")
+        warnings.simplefilter("always", UserWarning)
         picture = load_picture(data, name=name, **limit)
-    picture.notes += dict.fromkeys(str(warning.message) for warning in caught)
+    picture.notes += dict.fromkeys(str(entry.message) for entry in caught if entry.category is UserWarning)
     codec = _codec(*codec_options)
     encoded = codec.encode(picture, progress=progress, **limit, **options)
     input_bytes = len(data) if isinstance(data, bytes) else Path(source).stat().st_size
