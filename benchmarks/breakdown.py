@@ -87,7 +87,7 @@ def main(picture: Path, threads: int, runs: int) -> None:
     """Print a table for encoding and one for decoding."""
     torch.set_num_threads(threads)
     codec, clock = Codec(), Clock()
-    data = codec.encode(picture)
+    data = codec.encode(picture, lossless=False)
 
     def encode() -> None:
         codec.encode(clock.measure(PILLOW, load_picture)(picture, None))

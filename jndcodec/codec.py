@@ -17,11 +17,14 @@ from PIL import Image
 from jndcodec.container.jlc import MAX_SIDE, Flags, Jlc, Section, parse
 from jndcodec.container.lossless import unpack_lossless
 from jndcodec.container.sections import pack_extras, unpack_alpha, unpack_metadata
+from jndcodec.effort import level_of
 from jndcodec.entropy.scale_network import T_MAX
 from jndcodec.errors import LimitError, ModelError, TargetError
 from jndcodec.images.loading import MAX_PIXELS, Picture, load_picture, picture_to_image
 from jndcodec.installed import find_by_id, find_by_name
 from jndcodec.model.interface import Model, Progress, silent
+from jndcodec.rate.exact import ExactFile
+from jndcodec.rate.goal import Goal
 from jndcodec.weights import ModelInfo, is_foreign, read_info
 
 if TYPE_CHECKING:  # models are imported where they are used: torch takes seconds, and a lossless file needs none
@@ -30,6 +33,8 @@ if TYPE_CHECKING:  # models are imported where they are used: torch takes second
 Loadable = str | Path | bytes | BinaryIO | Image.Image
 Source = Loadable | Picture
 DEFAULT_EFFORT = 3
+NO_PHOTO = 6.0  # lossless at the quickest in multiples of the model's bytes: photos take 10 to 30
+BEYOND = 1.05  # JND: a note says so where a picture that is no photo comes out further away
 
 
 class Codec:
@@ -78,6 +83,7 @@ class Codec:
         bpp: float | None = None,
         size: int | None = None,
         effort: int = DEFAULT_EFFORT,
+        lossless: bool | None = None,
         strip: bool = False,
         keep_hidden: bool = False,
         verify: bool = False,
@@ -88,31 +94,84 @@ class Codec:
 
         At most one target: quality 0 … 100 (the rate knob), jnd (distance in JND units), bpp (bits per pixel, the
         whole file counted) or size (bytes, never exceeded). None: the model's calibrated one-JND quality.
-        effort 1 … 9 trades time for bytes. strip: leave out EXIF and XMP. keep_hidden: code the
-        colours under alpha 0 too, instead of filling them smoothly. verify: decode the result and compare its
-        symbols before returning. progress is called with the share done. Errors: InputError, LimitError, TargetError.
+        lossless: None codes the very pixels where that takes fewer bytes than the model at the same target, or where
+        the model does not reach it; False: never; True: always, which needs no target. effort 1 … 9 trades time for
+        bytes. strip: leave out EXIF and XMP. keep_hidden: code the colours under alpha 0 too, instead of filling them
+        smoothly. verify: decode the result and compare it before returning. progress is called with the share done.
+        What is to be known about the result becomes a note of a Picture, else a warning.
+        Errors: InputError, LimitError, TargetError.
         """
+        goal = Goal(quality, jnd, bpp, size)
+        if lossless:
+            goal.refuse_for("a lossless file")
+            return encode_lossless(
+                image,
+                effort=effort,
+                strip=strip,
+                keep_hidden=keep_hidden,
+                verify=verify,
+                max_pixels=max_pixels,
+                progress=progress,
+            )
+        if not self.model.variable_rate:
+            goal.refuse_for(self.name)
         from jndcodec.rate import target
 
         picture = image if isinstance(image, Picture) else _load(image, max_pixels)
-        height, width = picture.rgb.shape[:2]
-        if max(height, width) > MAX_SIDE:
-            raise LimitError(f"a side of {max(height, width)} pixels is over the format's {MAX_SIDE}: cut the picture")
-        jlc = Jlc(self.id, width, height, 0, 0, Flags.NONE, {Section.Z: b"", Section.Y: b""})
-        jlc.flags |= Flags.GREY if picture.grey else Flags.NONE
-        jlc.flags |= Flags.NONE if self.model.exact else Flags.FLOAT_ENTROPY
-        jlc.sections |= pack_extras(picture.alpha, picture.metadata, strip)
-        rgb = picture.rgb if keep_hidden else picture.seen()
+        jlc = self._without_streams(picture, pack_extras(picture.alpha, picture.metadata, strip))
+        exact = None if lossless is False else _exact_file(picture, effort, strip, keep_hidden)
+        notes: list[str] = []
         progress(0.05)
+        rgb = picture.rgb if keep_hidden else picture.seen()
         trials = target.Trials(self.model, rgb, effort, lambda share: progress(0.05 + 0.9 * share))
-        jlc.t = self._knob(trials, jlc, quality=quality, jnd=jnd, bpp=bpp, size=size)
-        coded = trials.full(rgb, jlc.t)
-        jlc.sections[Section.Z], jlc.sections[Section.Y], jlc.symbols_crc = coded.z, coded.y, coded.symbols_crc
-        data = jlc.pack()
+        data = self._encode(jlc, trials, goal, exact, notes)
         if verify:
             progress(0.95)
-            self.decode(data, max_pixels=None)
+            if exact and parse(data).lossless:
+                exact.check()
+            else:
+                self.decode(data, max_pixels=None)
+        _tell(notes, image)
         progress(1.0)
+        return data
+
+    def _without_streams(self, picture: Picture, extras: dict[int, bytes]) -> Jlc:
+        _check_sides(picture)
+        jlc = Jlc(self.id, picture.width, picture.height, 0, 0, Flags.NONE, {Section.Z: b"", Section.Y: b"", **extras})
+        jlc.flags |= Flags.GREY if picture.grey else Flags.NONE
+        jlc.flags |= Flags.NONE if self.model.exact else Flags.FLOAT_ENTROPY
+        return jlc
+
+    def _encode(self, jlc: Jlc, trials: target.Trials, goal: Goal, exact: ExactFile | None, notes: list[str]) -> bytes:
+        """The model's file, or `exact` where that takes fewer bytes or the model does not reach the goal.
+
+        jlc: the file without its streams; they are put into it.
+        """
+        from jndcodec.rate import target
+
+        try:
+            jlc.t = self._knob(trials, jlc, goal)
+        except TargetError as error:
+            budget = goal.bytes_for(jlc.width * jlc.height)
+            if exact is None or (budget is not None and len(exact.data) > budget):
+                raise
+            if budget is None:
+                notes.append(f"coded lossless: {error}")
+            return exact.data
+        coded = trials.full(trials.rgb, jlc.t)
+        jlc.sections[Section.Z], jlc.sections[Section.Y], jlc.symbols_crc = coded.z, coded.y, coded.symbols_crc
+        data = jlc.pack()
+        if exact is None:
+            return data
+        if smaller := exact.at_most(len(data) - 1):
+            return smaller
+        if self.model.variable_rate and not goal.given and exact.guess < NO_PHOTO * len(data):
+            reached = target.distance(trials.rgb, coded.reconstruct())
+            if reached > BEYOND:
+                notes.append(
+                    f"it is no photo, and comes out an estimated {reached:.1f} JND away; --jnd 1 comes closer, "
+                    "--lossless keeps every pixel"
+                )
         return data
 
     def encode_batch(self, images: Iterable[Source], **options: Any) -> list[bytes]:
@@ -133,41 +192,66 @@ class Codec:
         rgb = self.model.decompress(*streams, jlc.symbols_crc, jlc.t, size, progress)
         return _as_image(jlc, rgb, alpha)
 
-    def _knob(
-        self,
-        trials: target.Trials,
-        jlc: Jlc,
-        *,
-        quality: float | None,
-        jnd: float | None,
-        bpp: float | None,
-        size: int | None,
-    ) -> int:
-        """The rate knob for a target; TargetError where it is out of reach or there are several."""
-        if sum(goal is not None for goal in (quality, jnd, bpp, size)) > 1:
-            raise TargetError("quality, jnd, bpp and size are all targets: give one")
-        if not self.model.variable_rate:
-            if any(goal is not None for goal in (quality, jnd, bpp, size)):
-                raise TargetError(f"{self.name} has one rate only: leave out quality, jnd, bpp and size")
-            return 0
-        if quality is not None:
-            if not 0 <= quality <= 100:
-                raise TargetError(f"quality {quality:g} is not between 0 and 100")
-            return round(quality / 100 * T_MAX)
+    def _knob(self, trials: target.Trials, jlc: Jlc, goal: Goal) -> int:
+        """The rate knob for a goal. jlc: the file without its streams."""
         from jndcodec.rate import target
 
-        if jnd is not None:
-            if not jnd > 0:
-                raise TargetError(f"a distance of {jnd:g} JND is not above 0")
-            return target.knob_for_jnd(trials, jnd, self.info)
-        if bpp is not None:
-            size = int(bpp * jlc.width * jlc.height / 8)
+        if not self.model.variable_rate:
+            return 0
+        if goal.quality is not None:
+            return round(goal.quality / 100 * T_MAX)
+        if goal.jnd is not None:
+            return target.knob_for_jnd(trials, goal.jnd, self.info)
+        size = goal.bytes_for(jlc.width * jlc.height)
         if size is not None:
-            rest = len(jlc.pack()) + 8  # the lengths of both streams take up to 8 bytes more
-            if size <= rest:
+            rest = len(jlc.pack())
+            if size <= rest + 1:
                 raise TargetError(f"{size} bytes are too few: header, alpha and metadata alone take {rest}")
             return target.knob_for_bytes(trials, size - rest, self.info)
         return round(self.info.t_1jnd * T_MAX)
+
+
+def encode_lossless(
+    image: Source,
+    *,
+    effort: int = DEFAULT_EFFORT,
+    strip: bool = False,
+    keep_hidden: bool = False,
+    verify: bool = False,
+    max_pixels: int | None = MAX_PIXELS,
+    progress: Progress = silent,
+    **goal: Any,
+) -> bytes:
+    """`Codec.encode` with lossless=True: no model is needed, nor torch. TargetError where there is a target."""
+    Goal(**goal).refuse_for("a lossless file")
+    exact = _exact_file(image if isinstance(image, Picture) else _load(image, max_pixels), effort, strip, keep_hidden)
+    progress(0.05)
+    data = exact.data
+    if verify:
+        exact.check()
+    progress(1.0)
+    return data
+
+
+def _exact_file(picture: Picture, effort: int, strip: bool, keep_hidden: bool) -> ExactFile:
+    level_of(effort)  # or InputError
+    _check_sides(picture)
+    metadata = pack_extras(None, picture.metadata, strip)
+    return ExactFile(picture.rgb, picture.alpha, picture.grey, metadata, effort, keep_hidden)
+
+
+def _check_sides(picture: Picture) -> None:
+    if (side := max(picture.width, picture.height)) > MAX_SIDE:
+        raise LimitError(f"a side of {side} pixels is over the format's {MAX_SIDE}: cut the picture")
+
+
+def _tell(notes: list[str], image: Source) -> None:
+    """Notes on a result, to who asked for it."""
+    if isinstance(image, Picture):
+        image.notes += notes
+    else:
+        for note in notes:
+            warnings.warn(note, stacklevel=3)
 
 
 def _load(image: Loadable, max_pixels: int | None) -> Picture:
@@ -230,12 +314,15 @@ def encode(
     device: str = "auto",
     precision: str = "auto",
     threads: int | None = None,
+    lossless: bool | None = None,
     **options: Any,
 ) -> bytes:
     """One picture as .jlc bytes; `options` are those of `Codec.encode`. The model stays loaded for the next call."""
+    if lossless:
+        return encode_lossless(image_or_path, **options)
     _limit_threads(threads)
     file = weights or find_by_name(model).path
-    return _warm(str(file), device, precision).encode(image_or_path, **options)
+    return _warm(str(file), device, precision).encode(image_or_path, lossless=lossless, **options)
 
 
 def decode(

@@ -23,7 +23,7 @@ from jndcodec.images.metadata import image_info
 
 FORMAT = "JLC"
 _OPTIONS = frozenset(
-    "model weights device precision threads quality jnd bpp size effort strip keep_hidden verify max_pixels "
+    "model weights device precision threads quality jnd bpp size lossless effort strip keep_hidden verify max_pixels "
     "progress".split()
 )
 

@@ -162,7 +162,11 @@ def test_jnd_is_met(codec: Codec, photo) -> None:
         assert ssimulacra2_from_jnd(jnd) - 0.01 <= reached[-1] <= ssimulacra2_from_jnd(jnd) + 4
     assert reached[1] > reached[0]
     with pytest.raises(TargetError, match="reaches only about"):
-        codec.encode(Image.fromarray(np.random.default_rng(0).integers(0, 256, (128, 128, 3), np.uint8)), jnd=0.01)
+        codec.encode(
+            Image.fromarray(np.random.default_rng(0).integers(0, 256, (128, 128, 3), np.uint8)),
+            jnd=0.01,
+            lossless=False,
+        )
 
 
 @pytest.mark.parametrize("options", [{"quality": 10, "jnd": 1}, {"quality": 101}, {"quality": -1}, {"jnd": 0}])

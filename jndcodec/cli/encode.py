@@ -23,7 +23,7 @@ from jndcodec.cli.options import (
 )
 from jndcodec.cli.paths import PIPE, encoded_name, plan
 from jndcodec.cli.report import Done, kilobytes
-from jndcodec.errors import DependencyError, ModelError
+from jndcodec.errors import DependencyError, InputError, ModelError
 from jndcodec.images.suffixes import PICTURE_SUFFIXES
 from jndcodec.rate.jnd import UNCERTAINTY
 
@@ -43,6 +43,11 @@ POSITIVE = click.FloatRange(0, min_open=True)
 @click.option("-q", "--quality", type=click.FloatRange(0, 100), help="The model's rate knob: 0 smallest, 100 best.")
 @click.option("--bpp", type=POSITIVE, help="At most this many bits per pixel.")
 @click.option("--size", type=Count("bytes"), help="At most this many bytes, such as 50000, 120k or 1.5M.")
+@click.option(
+    "--lossless/--lossy",
+    default=None,
+    help="Keep every pixel, or never.  [default: where that takes fewer bytes, as of text and drawings]",
+)
 @click.option("--model", metavar="NAME", help="An installed model (see `jndcodec models`).  [default: the first]")
 @weights_option
 @click.option(
@@ -78,7 +83,7 @@ def encode(
 
     INPUT is a picture, a folder (with all pictures in it, at any depth), or - for standard input. Without a target
     (--jnd, --quality, --bpp or --size) the model's one-JND quality is used: half of the people see a difference at
-    1 JND, looking closely at both pictures.
+    1 JND, looking closely at both pictures. Where the very pixels take fewer bytes, they are kept.
 
     a.png becomes a.png.jlc. A folder's tree is recreated under -o; several inputs keep their folders' names there. A
     bad file is reported and the others go on; the exit code is then that of the first error.
@@ -88,6 +93,8 @@ def encode(
     targets = [name for name in ("jnd", "quality", "bpp", "size") if options[name] is not None]
     if len(targets) > 1:
         raise click.UsageError(f"--{targets[0]} and --{targets[1]} are both targets: give one.")
+    if targets and options["lossless"]:
+        raise click.UsageError(f"--lossless keeps every pixel: leave out --{targets[0]}.")
     if model and weights:
         raise click.UsageError("--model and --weights both choose the model: give one.")
     tasks = plan(inputs, output, PICTURE_SUFFIXES, encoded_name)
@@ -119,6 +126,7 @@ def _encode(
     limit: dict[str, Any],
 ) -> Done:
     """Encode one file. Runs in worker processes too."""
+    from jndcodec.codec import encode_lossless
     from jndcodec.container.jlc import parse
     from jndcodec.images.loading import load_picture
     from jndcodec.output import is_device
@@ -130,13 +138,19 @@ def _encode(
     elif is_device(Path(source)):  # a named pipe, or the shell's <(command): can be read once
         data = Path(source).read_bytes()
     name = "standard input" if source == PIPE else source
+    input_bytes = len(data) if isinstance(data, bytes) else _size(source)
     with warnings.catch_warnings(record=True) as caught:  # this process works on one picture at a time
         warnings.simplefilter("always", UserWarning)
         picture = load_picture(data, name=name, **limit)
     picture.notes += dict.fromkeys(str(entry.message) for entry in caught if entry.category is UserWarning)
-    codec = _codec(*codec_options)
-    encoded = codec.encode(picture, progress=progress, **limit, **options)
-    input_bytes = len(data) if isinstance(data, bytes) else Path(source).stat().st_size
+    if options["lossless"]:  # needs no model
+        wanted = {key: value for key, value in options.items() if key in ("effort", "strip", "keep_hidden", "verify")}
+        encoded = encode_lossless(picture, progress=progress, **limit, **wanted)
+    else:
+        encoded = _codec(*codec_options).encode(picture, progress=progress, **limit, **options)
+    jlc = parse(encoded)
+    if len(encoded) > input_bytes:
+        picture.notes.append(_larger(input_bytes, jlc.lossless))
     facts = {
         "width": picture.width,
         "height": picture.height,
@@ -144,15 +158,33 @@ def _encode(
         "input_bytes": input_bytes,
         "bpp": 8 * len(encoded) / (picture.width * picture.height),
         "ratio": input_bytes / len(encoded),
-        "quality": parse(encoded).t / 655.35 if codec.model.variable_rate else None,
-        "model": codec.name,
+        "lossless": jlc.lossless,
+        "quality": jlc.t / 655.35 if jlc.exact and not jlc.lossless else None,
+        "model": None if jlc.lossless else _codec(*codec_options).name,
         "seconds": round(time.monotonic() - start, 3),
     }
     return Done(encoded, facts, picture.notes)
 
 
+def _size(source: str) -> int:
+    """Bytes of a file, asked before the work: it may be gone after it."""
+    try:
+        return Path(source).stat().st_size
+    except FileNotFoundError:
+        raise InputError(f"{source}: no such file") from None
+    except OSError as error:
+        raise InputError(f"{source}: cannot be read ({error.strerror})") from error
+
+
+def _larger(input_bytes: int, lossless: bool) -> str:
+    way = "--lossy, or a lower -q" if lossless else "a lower -q, or a higher --jnd"
+    return f"larger than the input, which has {kilobytes(input_bytes)}: for fewer bytes use {way}"
+
+
 def _describe(facts: dict[str, Any]) -> str:
-    quality = "" if facts["quality"] is None else f"quality {facts['quality']:.1f}, "
+    quality = (
+        ("lossless, " if facts["lossless"] else "") if facts["quality"] is None else f"quality {facts['quality']:.1f}, "
+    )
     return (
         f"{facts['input']} -> {facts['output']}: {kilobytes(facts['bytes'])}, {facts['bpp']:.3f} bpp, "
         f"1/{facts['ratio']:.1f} of the input, {quality}{facts['seconds']:.1f} s"

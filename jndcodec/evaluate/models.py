@@ -46,8 +46,8 @@ class ModelCoder:
 
         image = Image.fromarray(rgb)
         if not self.one_each:
-            return _codec(self.files[0], self.device, self.precision).encode(image, quality=setting)
-        return _codec(self.files[round(setting) - 1], self.device, self.precision).encode(image)
+            return _codec(self.files[0], self.device, self.precision).encode(image, quality=setting, lossless=False)
+        return _codec(self.files[round(setting) - 1], self.device, self.precision).encode(image, lossless=False)
 
     def decode(self, data: bytes) -> np.ndarray:
         from jndcodec.container.jlc import parse

@@ -13,6 +13,7 @@ from collections.abc import Callable
 
 import numpy as np
 
+from jndcodec.container.jlc import varint
 from jndcodec.effort import SINGLE_PASS, level_of
 from jndcodec.effort.compress import compress
 from jndcodec.entropy.scale_network import T_MAX
@@ -28,6 +29,7 @@ SAMPLE_TILE = 512  # pixels on a side
 SAMPLE_TILES = 6
 SCORE_TOLERANCE = 0.2  # SSIMULACRA2 points; its spread at one JND is 3.6
 BYTES_TOLERANCE = 0.005  # share of the budget that may be left
+LOW_KNOBS = (64, 256, 1024, 4096)
 SLOW_TRIALS = 3  # of levels with gradient descent, and what ends them earlier:
 SLOW_SCORE_TOLERANCE = 0.5
 SLOW_BYTES_TOLERANCE = 0.02
@@ -149,7 +151,8 @@ def knob_for_jnd(trials: Trials, jnd: float, info: ModelInfo) -> int:
 
 
 def knob_for_bytes(trials: Trials, budget: int, info: ModelInfo) -> int:
-    """Largest knob whose streams take at most `budget` bytes; TargetError if even the smallest knob takes more."""
+    """Largest knob whose streams, with what their lengths take over a byte each, fit in `budget` bytes; TargetError if
+    even the smallest take more."""
     rgb, part = trials.rgb, sample(trials.rgb)
     goal = math.log(8 * budget / rgb[..., 0].size)
     expected = Expected.log_bpp(info).minus(goal).mirrored()
@@ -162,14 +165,25 @@ def knob_for_bytes(trials: Trials, budget: int, info: ModelInfo) -> int:
 
     def margin(coded: Compressed, pixels: int = rgb[..., 0].size) -> float:
         """How far the streams of so many pixels stay below the budget, on a logarithmic scale."""
-        return goal - math.log(8 * (len(coded.z) + len(coded.y)) / pixels)
+        taken = sum(len(stream) + len(varint(len(stream))) - 1 for stream in (coded.z, coded.y))
+        return goal - math.log(8 * taken / pixels)
 
     start = None
     if part is not rgb:  # the sample's rate leads close to the goal, the whole picture decides
         start = max(0, find(lambda knob: margin(trials.quick(part, knob), part[..., 0].size)))
     quick = functools.cache(lambda knob: margin(trials.quick(rgb, knob)))
     knob = find(quick, start)
-    if knob < 0:  # the search ends at the smallest knob before it gives up
+    if knob < 0:  # near the smallest knob bytes go up and down a little
+        knob = next((low for low in LOW_KNOBS if quick(low) >= 0), -1)
+    if knob < 0 and trials.slow and margin(trials.full(rgb, 0)) >= 0:
+        return 0
+    if knob < 0:
         size = round(budget * math.exp(-quick(0)))
         raise TargetError(f"{trials.model.name} cannot go below {size} bytes of streams for this picture: allow more")
     return trials.settle(rgb, knob, margin, quick, find, SLOW_BYTES_TOLERANCE)
+
+
+def distance(rgb: np.ndarray, decoded: np.ndarray) -> float:
+    """The estimated distance in JND of a decoded picture, on a sample where it is large. uint8 (H, W, 3) both."""
+    score = Reference(sample(rgb)).ssimulacra2(sample(decoded))
+    return jnd_from_ssimulacra2(score, learned=True)

@@ -70,7 +70,9 @@ def summary(jnd: np.ndarray) -> dict[str, Any]:
 
 
 def _jnd(codec: Codec, rgb: np.ndarray, quality: float) -> float:
-    decoded = np.asarray(codec.decode(codec.encode(Image.fromarray(rgb), quality=quality)).convert("RGB"))
+    decoded = np.asarray(
+        codec.decode(codec.encode(Image.fromarray(rgb), quality=quality, lossless=False)).convert("RGB")
+    )
     a, b = (torch.tensor(each).permute(2, 0, 1)[None].float() / 255 for each in (rgb, decoded))
     with torch.inference_mode():
         return jnd_from_ssimulacra2(score(a, b).item(), learned=True)
