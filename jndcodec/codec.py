@@ -6,22 +6,29 @@ picture ─ images ─ rate (which t) ─ effort (how hard) ─ model (symbols) 
 from __future__ import annotations
 
 import functools
-import warnings
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
 from PIL import Image
 
-from jndcodec.container.jlc import MAX_SIDE, Flags, Jlc, Section, parse
-from jndcodec.container.lossless import unpack_lossless
-from jndcodec.container.sections import pack_extras, unpack_alpha, unpack_metadata
-from jndcodec.effort import level_of
-from jndcodec.entropy.scale_network import T_MAX
-from jndcodec.errors import LimitError, ModelError, TargetError
-from jndcodec.images.loading import MAX_PIXELS, Picture, load_picture, picture_to_image
+from jndcodec.container.jlc import Flags, Jlc, Section, parse
+from jndcodec.container.sections import pack_extras, unpack_alpha
+from jndcodec.errors import ModelError, TargetError
+from jndcodec.images.loading import MAX_PIXELS, Picture
 from jndcodec.installed import find_by_id, find_by_name
+from jndcodec.lossless import (
+    DEFAULT_EFFORT,
+    Source,
+    as_image,
+    check_pixels,
+    check_sides,
+    decode_lossless,
+    encode_lossless,
+    exact_file,
+    load,
+    tell,
+)
 from jndcodec.model.interface import Model, Progress, silent
 from jndcodec.rate.exact import ExactFile
 from jndcodec.rate.goal import Goal
@@ -30,9 +37,6 @@ from jndcodec.weights import ModelInfo, is_foreign, read_info
 if TYPE_CHECKING:  # models are imported where they are used: torch takes seconds, and a lossless file needs none
     from jndcodec.rate import target
 
-Loadable = str | Path | bytes | BinaryIO | Image.Image
-Source = Loadable | Picture
-DEFAULT_EFFORT = 3
 NO_PHOTO = 6.0  # lossless at the quickest in multiples of the model's bytes: photos take 10 to 30
 BEYOND = 1.05  # JND: a note says so where a picture that is no photo comes out further away
 
@@ -117,9 +121,9 @@ class Codec:
             goal.refuse_for(self.name)
         from jndcodec.rate import target
 
-        picture = image if isinstance(image, Picture) else _load(image, max_pixels)
+        picture = image if isinstance(image, Picture) else load(image, max_pixels)
         jlc = self._without_streams(picture, pack_extras(picture.alpha, picture.metadata, strip))
-        exact = None if lossless is False else _exact_file(picture, effort, strip, keep_hidden)
+        exact = None if lossless is False else exact_file(picture, effort, strip, keep_hidden)
         notes: list[str] = []
         progress(0.05)
         rgb = picture.rgb if keep_hidden else picture.seen()
@@ -131,12 +135,12 @@ class Codec:
                 exact.check()
             else:
                 self.decode(data, max_pixels=None)
-        _tell(notes, image)
+        tell(notes, image)
         progress(1.0)
         return data
 
     def _without_streams(self, picture: Picture, extras: dict[int, bytes]) -> Jlc:
-        _check_sides(picture)
+        check_sides(picture)
         jlc = Jlc(self.id, picture.width, picture.height, 0, 0, Flags.NONE, {Section.Z: b"", Section.Y: b"", **extras})
         jlc.flags |= Flags.GREY if picture.grey else Flags.NONE
         jlc.flags |= Flags.NONE if self.model.exact else Flags.FLOAT_ENTROPY
@@ -150,7 +154,8 @@ class Codec:
         from jndcodec.rate import target
 
         try:
-            jlc.t = self._knob(trials, jlc, goal)
+            if self.model.variable_rate:
+                jlc.t = target.knob_for(goal, trials, jlc.width * jlc.height, len(jlc.pack()), self.info)
         except TargetError as error:
             budget = goal.bytes_for(jlc.width * jlc.height)
             if exact is None or (budget is not None and len(exact.data) > budget):
@@ -182,105 +187,15 @@ class Codec:
         """The picture in .jlc bytes, with alpha and metadata. FormatError, VersionError, ModelError, SymbolError."""
         jlc = parse(data)
         if jlc.lossless:
-            return _decode_lossless(jlc, max_pixels)
+            return decode_lossless(jlc, max_pixels)
         if jlc.model_id != self.id:
             raise ModelError(missing_model(jlc))
-        _check_pixels(jlc, max_pixels)
+        check_pixels(jlc, max_pixels)
         size = (jlc.height, jlc.width)
         alpha = unpack_alpha(jlc.sections[Section.ALPHA], size) if Section.ALPHA in jlc.sections else None
         streams = jlc.sections[Section.Z], jlc.sections[Section.Y]
         rgb = self.model.decompress(*streams, jlc.symbols_crc, jlc.t, size, progress)
-        return _as_image(jlc, rgb, alpha)
-
-    def _knob(self, trials: target.Trials, jlc: Jlc, goal: Goal) -> int:
-        """The rate knob for a goal. jlc: the file without its streams."""
-        from jndcodec.rate import target
-
-        if not self.model.variable_rate:
-            return 0
-        if goal.quality is not None:
-            return round(goal.quality / 100 * T_MAX)
-        if goal.jnd is not None:
-            return target.knob_for_jnd(trials, goal.jnd, self.info)
-        size = goal.bytes_for(jlc.width * jlc.height)
-        if size is not None:
-            rest = len(jlc.pack())
-            if size <= rest + 1:
-                raise TargetError(f"{size} bytes are too few: header, alpha and metadata alone take {rest}")
-            return target.knob_for_bytes(trials, size - rest, self.info)
-        return round(self.info.t_1jnd * T_MAX)
-
-
-def encode_lossless(
-    image: Source,
-    *,
-    effort: int = DEFAULT_EFFORT,
-    strip: bool = False,
-    keep_hidden: bool = False,
-    verify: bool = False,
-    max_pixels: int | None = MAX_PIXELS,
-    progress: Progress = silent,
-    **goal: Any,
-) -> bytes:
-    """`Codec.encode` with lossless=True: no model is needed, nor torch. TargetError where there is a target."""
-    Goal(**goal).refuse_for("a lossless file")
-    exact = _exact_file(image if isinstance(image, Picture) else _load(image, max_pixels), effort, strip, keep_hidden)
-    progress(0.05)
-    data = exact.data
-    if verify:
-        exact.check()
-    progress(1.0)
-    return data
-
-
-def _exact_file(picture: Picture, effort: int, strip: bool, keep_hidden: bool) -> ExactFile:
-    level_of(effort)  # or InputError
-    _check_sides(picture)
-    metadata = pack_extras(None, picture.metadata, strip)
-    return ExactFile(picture.rgb, picture.alpha, picture.grey, metadata, effort, keep_hidden)
-
-
-def _check_sides(picture: Picture) -> None:
-    if (side := max(picture.width, picture.height)) > MAX_SIDE:
-        raise LimitError(f"a side of {side} pixels is over the format's {MAX_SIDE}: cut the picture")
-
-
-def _tell(notes: list[str], image: Source) -> None:
-    """Notes on a result, to who asked for it."""
-    if isinstance(image, Picture):
-        image.notes += notes
-    else:
-        for note in notes:
-            warnings.warn(note, stacklevel=3)
-
-
-def _load(image: Loadable, max_pixels: int | None) -> Picture:
-    """Nothing is converted in silence: what loading had to change becomes a warning."""
-    picture = load_picture(image, max_pixels)
-    for note in picture.notes:
-        warnings.warn(note, stacklevel=3)
-    return picture
-
-
-def _check_pixels(jlc: Jlc, max_pixels: int | None) -> None:
-    """Padding counts where a model decodes: a picture of one row takes the memory of 64."""
-    step = 1
-    if not jlc.lossless:
-        from jndcodec.model.vbr import STRIDE_Z as step
-    padded = -(-jlc.width // step) * -(-jlc.height // step) * step**2
-    if max_pixels is not None and padded > max(max_pixels, step**2):
-        raise LimitError(f"{jlc.width} x {jlc.height} is over the limit of {max_pixels} pixels: raise --max-pixels")
-
-
-def _decode_lossless(jlc: Jlc, max_pixels: int | None) -> Image.Image:
-    _check_pixels(jlc, max_pixels)
-    rgb, alpha = unpack_lossless(jlc.sections[Section.LOSSLESS], (jlc.height, jlc.width))
-    return _as_image(jlc, rgb, alpha)
-
-
-def _as_image(jlc: Jlc, rgb: np.ndarray, alpha: np.ndarray | None) -> Image.Image:
-    found = unpack_metadata(jlc.sections)
-    return picture_to_image(Picture(rgb, jlc.grey, alpha, found.get("icc"), found.get("exif"), found.get("xmp")))
+        return as_image(jlc, rgb, alpha)
 
 
 def _limit_threads(threads: int | None) -> None:
@@ -339,7 +254,7 @@ def decode(
     model, nor torch."""
     jlc = parse(data)
     if jlc.lossless:
-        return _decode_lossless(jlc, max_pixels)
+        return decode_lossless(jlc, max_pixels)
     _limit_threads(threads)
     if weights is None:
         info = find_by_id(jlc.model_id)

@@ -58,7 +58,7 @@ def test_jnd_sets_the_knob_or_says_what_is_reached(tmp_path: Path, tiny_weights:
     picture = write_png(tmp_path / "ramps.png", ramps(72, 100))
     assert run("encode", picture, "--jnd", 6, "--weights", tiny_weights).exit_code == 0
     assert parse((tmp_path / "ramps.png.jlc").read_bytes()).t < 65535
-    result = run("encode", picture, "--jnd", 0.01, "-f", "--weights", tiny_weights)
+    result = run("encode", picture, "--jnd", 0.01, "-f", "--lossy", "--weights", tiny_weights)
     assert result.exit_code == 9 and "higher --jnd" in result.stderr
 
 

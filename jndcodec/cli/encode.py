@@ -126,9 +126,9 @@ def _encode(
     limit: dict[str, Any],
 ) -> Done:
     """Encode one file. Runs in worker processes too."""
-    from jndcodec.codec import encode_lossless
     from jndcodec.container.jlc import parse
     from jndcodec.images.loading import load_picture
+    from jndcodec.lossless import encode_lossless
     from jndcodec.output import is_device
 
     start = time.monotonic()

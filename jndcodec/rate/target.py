@@ -20,6 +20,7 @@ from jndcodec.entropy.scale_network import T_MAX
 from jndcodec.errors import TargetError
 from jndcodec.metrics.arrays import Reference
 from jndcodec.model.interface import Compressed, Model, Progress, size_of
+from jndcodec.rate.goal import Goal
 from jndcodec.rate.jnd import jnd_from_ssimulacra2, ssimulacra2_from_jnd
 from jndcodec.rate.search import Expected, search
 from jndcodec.weights import ModelInfo
@@ -121,6 +122,21 @@ class Trials:
 
 def _raised(measure: Callable[[int], float], gain: float, knob: int) -> float:
     return measure(knob) + gain
+
+
+def knob_for(goal: Goal, trials: Trials, pixels: int, rest: int, info: ModelInfo) -> int:
+    """The knob for a goal, of a model that has one. pixels: of the whole picture; rest: bytes of the file without its
+    streams. TargetError where it is out of reach."""
+    if goal.quality is not None:
+        return round(goal.quality / 100 * T_MAX)
+    if goal.jnd is not None:
+        return knob_for_jnd(trials, goal.jnd, info)
+    size = goal.bytes_for(pixels)
+    if size is None:
+        return round(info.t_1jnd * T_MAX)
+    if size <= rest + 1:
+        raise TargetError(f"{size} bytes are too few: header, alpha and metadata alone take {rest}")
+    return knob_for_bytes(trials, size - rest, info)
 
 
 def knob_for_jnd(trials: Trials, jnd: float, info: ModelInfo) -> int:
