@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import threading
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from io import BytesIO
 from typing import BinaryIO
@@ -21,6 +23,10 @@ _HEAD = 1 << 20  # enough of a file to hold the headers that are looked at
 _SUBFILE_TYPE = 254  # TIFF tags
 # that say: the pictures of this TIFF lie elsewhere in it (SubIFDs), or are a sensor's samples (CFA, DNG)
 _RAW_TAGS = (330, 33421, 33422, 50706)
+
+
+# the entry of an EXIF item: flags, number and protection stand between (ISO/IEC 14496-12, ItemInfoEntry, versions 2, 3)
+_AVIF_EXIF = re.compile(rb"(infe(?:\x02.{7}|\x03.{9}))Exif", re.DOTALL)
 
 
 class _PillowLimits:
@@ -73,14 +79,7 @@ def open_picture(stream: BinaryIO, max_pixels: int | None) -> Opened:
     stream.seek(0)
     notes: list[str] = []
     with pillow_limits:
-        try:
-            image = Image.open(stream)
-        except UnidentifiedImageError:
-            raise InputError(_unknown(head)) from None
-        except ValueError as error:
-            if "MAX_TEXT" in str(error):  # so Pillow says it of PNG
-                raise InputError("has a text or an ICC profile of more than 64 MiB: save it without") from None
-            raise
+        image = _identified(stream, head, notes)
         check_size(*image.size, max_pixels)
         _refuse_preview(image, head)
         chunks = read_chunks(stream) if image.format == "PNG" else {}
@@ -100,6 +99,28 @@ def load_opened(image: Image.Image) -> Storage:
             stored = replace(stored, key=read_key(stream, read_chunks(stream)))
         image.load()
     return stored
+
+
+def _identified(stream: BinaryIO, head: bytes, notes: list[str]) -> ImageFile.ImageFile:
+    try:
+        return Image.open(stream)
+    except (UnidentifiedImageError, RuntimeError, ValueError) as error:
+        if head[4:8] == b"ftyp" and _AVIF_EXIF.search(head):
+            with suppress(UnidentifiedImageError, RuntimeError, ValueError):  # its EXIF under a name that nobody reads
+                image = Image.open(BytesIO(_AVIF_EXIF.sub(rb"\1skip", head) + _rest(stream)))
+                notes.append("its EXIF is damaged and left out")
+                return image
+        if "MAX_TEXT" in str(error):  # so Pillow says it of PNG
+            raise InputError("has a text or an ICC profile of more than 64 MiB: save it without") from None
+        if isinstance(error, UnidentifiedImageError):
+            raise InputError(_unknown(head)) from None
+        raise
+
+
+def _rest(stream: BinaryIO) -> bytes:
+    """What stands behind the head."""
+    stream.seek(_HEAD)
+    return stream.read()
 
 
 def _with_end_marker(image: ImageFile.ImageFile, stream: BinaryIO, notes: list[str]) -> ImageFile.ImageFile:
