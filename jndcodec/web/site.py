@@ -1,0 +1,97 @@
+"""The static page that decodes .jlc files in a browser: its modules, ONNX Runtime Web, and the decoder half of models."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import tarfile
+from collections.abc import Iterable, Mapping
+from importlib.resources import files
+from pathlib import Path
+
+import numpy as np
+
+from jndcodec import __version__
+from jndcodec.errors import DependencyError, ModelError
+from jndcodec.weights import ModelInfo
+
+RUNTIME_VERSION = "1.30.0"
+RUNTIME_SHA512 = "q0y+JrrtukXSzsBWEMccVfqX25LRmosXHF+CaRJmg8pZClzcV7svNc4rKY3jL02Vb7QmRMDs1SigqR4CXAfKYQ=="
+RUNTIME_FILES = (
+    "ort.wasm.bundle.min.mjs",
+    "ort-wasm-simd-threaded.wasm",
+    "ort.webgpu.bundle.min.mjs",
+    "ort-wasm-simd-threaded.asyncify.wasm",
+)
+HOW_TO_GET = f"`npm pack onnxruntime-web@{RUNTIME_VERSION}` gets it; then give its file with --runtime"
+# what the page reads of a weights file beside the graphs
+TENSORS = ("tables.", "scale_net.", "float.recon_shift", "float.gain_", "float.scale_y.")
+
+Site = dict[str, bytes]  # path, with slashes -> content
+
+
+def site_files(runtime: Path | None, models: Iterable[ModelInfo]) -> Site:
+    """All files of the page. runtime: see `runtime_files`. Raises DependencyError, ModelError."""
+    site = {f"runtime/{name}": data for name, data in runtime_files(runtime).items()}
+    site |= {path.name: path.read_bytes() for path in files("jndcodec.web").joinpath("site").iterdir() if path.is_file()}
+    about = {}
+    for info in models:
+        parts = model_files(info)
+        named = {part: (_named(info, part, data), data) for part, data in parts.items()}
+        site |= dict(named.values())
+        listed = {part: {"name": name, "bytes": len(data)} for part, (name, data) in named.items()}
+        about[info.id] = {"name": info.name, "config": info.config, "halo": halo(info.config), "files": listed}
+    site["models.json"] = json.dumps({"jndcodec": __version__, "models": about}).encode()
+    return site
+
+
+def runtime_files(source: Path | None) -> dict[str, bytes]:
+    """What the page needs of the npm package onnxruntime-web, from its .tgz file or the folder it was unpacked or
+    installed in. DependencyError where it is missing or another version."""
+    if source is None:
+        raise DependencyError(f"the page needs ONNX Runtime Web {RUNTIME_VERSION}: {HOW_TO_GET}")
+    try:
+        if source.is_dir():
+            version = json.loads((source / "package.json").read_text(encoding="utf-8"))["version"]
+            found = {name: (source / "dist" / name).read_bytes() for name in RUNTIME_FILES}
+        else:
+            digest = base64.b64encode(hashlib.sha512(source.read_bytes()).digest()).decode()
+            version = RUNTIME_VERSION if digest == RUNTIME_SHA512 else "unknown"
+            with tarfile.open(source) as archive:
+                members = {name: archive.extractfile(f"package/dist/{name}") for name in RUNTIME_FILES}
+                found = {name: member.read() for name, member in members.items() if member}
+    except (OSError, KeyError, ValueError, tarfile.TarError):
+        raise DependencyError(f"{source}: not the npm package onnxruntime-web: {HOW_TO_GET}") from None
+    if version != RUNTIME_VERSION:
+        raise DependencyError(f"{source}: not onnxruntime-web {RUNTIME_VERSION}, but version {version}: {HOW_TO_GET}")
+    return found
+
+
+def model_files(info: ModelInfo) -> dict[str, bytes]:
+    """The decoder half of a weights file: `tensors` (safetensors), and graphs (ONNX). ModelError if it is damaged."""
+    from safetensors import SafetensorError
+    from safetensors.numpy import load_file, save
+
+    from jndcodec.model import graphs
+
+    try:
+        tensors: Mapping[str, np.ndarray] = load_file(info.path)
+        made = {"hyper": graphs.hyper_graph(info.config, tensors)}
+        made |= {f"context_{step}": graphs.context_graph(info.config, tensors, step) for step in graphs.LATER_STEPS}
+        made |= {"synthesis": graphs.synthesis_graph(info.config, tensors)}
+    except (OSError, SafetensorError, KeyError) as error:
+        raise ModelError(f"{info.path}: damaged weights file: {error}") from error
+    kept = {name: np.ascontiguousarray(value) for name, value in tensors.items() if name.startswith(TENSORS)}
+    return {"tensors": save(kept)} | {name: graph.SerializeToString(deterministic=True) for name, graph in made.items()}
+
+
+def halo(config: Mapping[str, int]) -> int:
+    """Reach of the synthesis beyond an element of y, in elements of y."""
+    return -(-(config["s8"] + 1) // 2) + config["s16"]
+
+
+def _named(info: ModelInfo, part: str, data: bytes) -> str:
+    """A name that says its content, so that browsers may keep the file forever."""
+    suffix = "safetensors" if part == "tensors" else "onnx"
+    return f"models/{info.id}-{part}-{hashlib.sha256(data).hexdigest()[:8]}.{suffix}"

@@ -1,0 +1,87 @@
+// Bytes of a .jlc file to a PNG: the whole way, in the order that meets a bad file before memory or time are taken.
+
+import { ALPHA, facts, parse, Y, Z } from "./container.js";
+import { InputError, LimitError, ModelError, SymbolError } from "./errors.js";
+import { readMetadata, readPicture } from "./extras.js";
+import { loadModel } from "./model.js";
+import { encodePng } from "./png.js";
+import { reconstruct } from "./reconstruct.js";
+import { atRate, toIndex } from "./scale-network.js";
+import { decodeY, decodeZ, symbolsCrc } from "./symbols.js";
+
+export const MAX_PIXELS = 2 ** 26; // of what a browser's memory holds beside the page
+
+/** The bytes at an address. InputError. */
+export async function fetchFile(url) {
+  const answer = await fetch(url).catch(() => null);
+  const name = decodeURIComponent(new URL(url).pathname.split("/").pop());
+  if (!answer?.ok) throw new InputError(`${name}: cannot be fetched (${answer ? answer.status : "no connection"})`);
+  return new Uint8Array(await answer.arrayBuffer());
+}
+
+/**
+ * {png: Blob, facts}. onFacts is called as soon as the header is read, progress with the share done.
+ * Every error is one of errors.js.
+ */
+export async function decode(bytes, { maxPixels = MAX_PIXELS, onFacts = () => {}, progress = () => {} } = {}) {
+  const start = performance.now();
+  const jlc = parse(bytes);
+  const { width, height, sections } = jlc;
+  const about = facts(jlc);
+  onFacts(about);
+  if (Math.ceil(width / 16) * Math.ceil(height / 16) * 256 > Math.max(maxPixels, 256)) {
+    throw new LimitError(`${width} x ${height} is over this page's limit of ${maxPixels} pixels: decode it with jndcodec decode`);
+  }
+  if (!jlc.exact) throw new ModelError("this file is of a CompressAI model, which no page decodes: use jndcodec decode where it was made");
+  const metadata = await readMetadata(sections);
+  const alpha = sections.has(ALPHA) ? await readPicture(sections.get(ALPHA), width, height, "alpha channel") : null;
+  const model = await loadModel(jlc.modelId, (share) => progress(0.2 * share));
+  const loaded = performance.now();
+  const symbols = decodeSymbols(jlc, model);
+  const exact = performance.now();
+  progress(0.3);
+  const rgb = await reconstruct(model, jlc, symbols, (share) => progress(0.3 + 0.6 * share));
+  const floats = performance.now();
+  const { pixels, channels } = combine(rgb, alpha, jlc.grey);
+  const png = await encodePng(pixels, width, height, channels, metadata);
+  const seconds = { load: loaded - start, exact: exact - loaded, networks: floats - exact, png: performance.now() - floats };
+  for (const part in seconds) seconds[part] /= 1000;
+  return { png, facts: { ...about, model: model.name, engine: model.engine, seconds } };
+}
+
+/** {z, y, index, channels}: all symbols, and the tables that they were coded with. SymbolError, FormatError. */
+function decodeSymbols({ width, height, t, sections, symbolsCrc: expected }, model) {
+  const { tables, tensors } = model;
+  const rows = Math.ceil(height / 16), columns = Math.ceil(width / 16); // prettier-ignore
+  const high = Math.ceil(rows / 4), wide = Math.ceil(columns / 4); // prettier-ignore
+  const indexZ = Uint8Array.from(atRate(tensors.get("scale_net.index_z"), t), toIndex);
+  const z = decodeZ(sections.get(Z), high * wide * indexZ.length, indexZ, tables);
+  const usual = atRate(tensors.get("scale_net.index_y"), t);
+  const channels = usual.length;
+  const network = model.scaleNetwork.run(z, high, wide);
+  const index = new Uint8Array(rows * columns * channels);
+  for (let row = 0, to = 0; row < rows; row++) {
+    for (let column = 0; column < columns; column++) {
+      const from = (row * network.columns + column) * channels;
+      for (let c = 0; c < channels; c++) index[to++] = toIndex(network.data[from + c] + usual[c]);
+    }
+  }
+  const y = decodeY(sections.get(Y), index, rows, columns * channels, tables);
+  if (symbolsCrc(z, y, index) !== expected) {
+    throw new SymbolError("the symbols differ from those that were encoded, though the file is whole; please report this with the file");
+  }
+  return { z, y, index, channels };
+}
+
+/** RGB and alpha (the first of four channels) as the channels of the PNG; grey is the mean of three. */
+function combine(rgb, alpha, grey) {
+  const colours = grey ? 1 : 3, channels = colours + (alpha ? 1 : 0); // prettier-ignore
+  if (channels === 3) return { pixels: rgb, channels };
+  const count = rgb.length / 3, pixels = new Uint8Array(count * channels); // prettier-ignore
+  for (let i = 0, from = 0, to = 0; i < count; i++, from += 3) {
+    if (grey) pixels[to++] = Math.floor((rgb[from] + rgb[from + 1] + rgb[from + 2] + 1) / 3);
+    else for (let c = 0; c < 3; c++) pixels[to++] = rgb[from + c];
+    if (alpha) pixels[to++] = alpha[4 * i];
+  }
+  return { pixels, channels };
+}
