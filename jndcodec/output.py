@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 import stat
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from io import BytesIO
 from pathlib import Path
@@ -83,6 +84,40 @@ def _mode(path: Path) -> int:
     mask = os.umask(0)
     os.umask(mask)
     return 0o666 & ~mask
+
+
+def check_folder(path: Path, force: bool, mark: str) -> None:
+    """Raise OutputError if `path` cannot become a folder of files: it exists and is not empty. With `force` it may hold
+    what is replaced, which has a file named `mark`: nothing else is ever deleted."""
+    if not path.exists() or (path.is_dir() and not any(path.iterdir())):
+        return
+    if not (path / mark).is_file():
+        raise OutputError(f"{path}: exists and is something else; name a new folder")
+    if not force:
+        raise OutputError(f"{path}: exists already; replace it with --force, or name another folder")
+
+
+def write_folder(path: Path, files: Mapping[str, bytes], force: bool, mark: str) -> None:
+    """Make a folder of files (paths with slashes -> content), all of them or nothing. See `check_folder`."""
+    partial: Path | None = None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial = Path(tempfile.mkdtemp(prefix=f".{path.name[:100]}.", suffix=".part", dir=path.parent))
+        for name, data in files.items():
+            (partial / name).parent.mkdir(parents=True, exist_ok=True)
+            (partial / name).write_bytes(data)
+        mask = os.umask(0)
+        os.umask(mask)
+        partial.chmod(0o777 & ~mask)  # mkdtemp gives 0700
+        check_folder(path, force, mark)  # it may have appeared meanwhile
+        if path.exists():
+            shutil.rmtree(path)
+        os.replace(partial, path)
+    except OSError as error:
+        raise OutputError(f"{path}: {_reason(error)}") from error
+    finally:
+        if partial:
+            shutil.rmtree(partial, ignore_errors=True)
 
 
 def is_device(path: Path) -> bool:

@@ -63,6 +63,15 @@ weights_option = click.option(
     "--weights", type=click.Path(path_type=Path), metavar="FILE", help="A weights file, for models not installed."
 )
 
+runtime_option = click.option(
+    "--runtime",
+    type=click.Path(exists=True, path_type=Path),
+    envvar="JNDCODEC_WEB_RUNTIME",
+    show_envvar=True,
+    metavar="PATH",
+    help="ONNX Runtime Web: its npm package, a .tgz file or the folder that it was unpacked in.",
+)
+
 inputs_and_output = _stack(
     click.argument("inputs", nargs=-1, required=True, metavar="INPUT..."),
     click.option(

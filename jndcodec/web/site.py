@@ -1,4 +1,4 @@
-"""The static page that decodes .jlc files in a browser: its modules, ONNX Runtime Web, and the decoder half of models."""
+"""The static page that decodes .jlc files in a browser: its modules, ONNX Runtime Web, the decoder half of models."""
 
 from __future__ import annotations
 
@@ -24,6 +24,7 @@ RUNTIME_FILES = (
     "ort.webgpu.bundle.min.mjs",
     "ort-wasm-simd-threaded.asyncify.wasm",
 )
+MANIFEST = "models.json"
 HOW_TO_GET = f"`npm pack onnxruntime-web@{RUNTIME_VERSION}` gets it; then give its file with --runtime"
 # what the page reads of a weights file beside the graphs
 TENSORS = ("tables.", "scale_net.", "float.recon_shift", "float.gain_", "float.scale_y.")
@@ -34,7 +35,9 @@ Site = dict[str, bytes]  # path, with slashes -> content
 def site_files(runtime: Path | None, models: Iterable[ModelInfo]) -> Site:
     """All files of the page. runtime: see `runtime_files`. Raises DependencyError, ModelError."""
     site = {f"runtime/{name}": data for name, data in runtime_files(runtime).items()}
-    site |= {path.name: path.read_bytes() for path in files("jndcodec.web").joinpath("site").iterdir() if path.is_file()}
+    site |= {
+        path.name: path.read_bytes() for path in files("jndcodec.web").joinpath("site").iterdir() if path.is_file()
+    }
     about = {}
     for info in models:
         parts = model_files(info)
@@ -42,7 +45,7 @@ def site_files(runtime: Path | None, models: Iterable[ModelInfo]) -> Site:
         site |= dict(named.values())
         listed = {part: {"name": name, "bytes": len(data)} for part, (name, data) in named.items()}
         about[info.id] = {"name": info.name, "config": info.config, "halo": halo(info.config), "files": listed}
-    site["models.json"] = json.dumps({"jndcodec": __version__, "models": about}).encode()
+    site[MANIFEST] = json.dumps({"jndcodec": __version__, "models": about}).encode()
     return site
 
 

@@ -66,7 +66,7 @@ class Model {
 async function startRuntime() {
   const gpu = await navigator.gpu?.requestAdapter().catch(() => null);
   const ort = await import(gpu ? "./runtime/ort.webgpu.bundle.min.mjs" : "./runtime/ort.wasm.bundle.min.mjs");
-  ort.env.wasm.wasmPaths = here("runtime/");
+  ort.env.wasm.wasmPaths = { wasm: here(`runtime/ort-wasm-simd-threaded${gpu ? ".asyncify" : ""}.wasm`) };
   ort.env.logLevel = "error";
   // Threads share memory, which browsers allow pages that are isolated from others (docs/WEB.md).
   const threads = globalThis.crossOriginIsolated ? Math.min(navigator.hardwareConcurrency, MAX_THREADS) : 1;

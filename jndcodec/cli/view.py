@@ -1,0 +1,67 @@
+"""`jndcodec view`: pictures in the browser, decoded there, or as temporary PNG files."""
+
+from __future__ import annotations
+
+import tempfile
+import webbrowser
+from pathlib import Path
+
+import click
+
+from jndcodec.cli.decode import decode
+from jndcodec.cli.options import runtime_option, weights_option
+from jndcodec.cli.paths import JLC_SUFFIXES, PIPE, plan, read_jlc
+from jndcodec.errors import ModelError
+from jndcodec.weights import ModelInfo, find_by_id, read_info
+
+
+@click.command(short_help="Show .jlc files in a browser.")
+@click.argument("files", nargs=-1, required=True, metavar="FILE...")
+@runtime_option
+@weights_option
+@click.option("--no-browser", is_flag=True, help="Decode to PNG files in a temporary folder instead.")
+def view(files: tuple[str, ...], runtime: Path | None, weights: Path | None, no_browser: bool) -> None:
+    """Show .jlc files in a browser, which decodes them itself: zoom, header, bytes of each section.
+
+    FILE is a .jlc file or a folder. The page is served to this machine alone until Ctrl-C.
+    """
+    if PIPE in files:
+        raise click.UsageError("standard input cannot be viewed: name a file.")
+    if no_browser:
+        options = [
+            "--output",
+            tempfile.mkdtemp(prefix="jndcodec-") + "/",
+            *(["--weights", str(weights)] if weights else []),
+        ]
+        decode.main([*options, "--", *files], standalone_mode=False)
+        return
+    from jndcodec.web.server import PageServer
+    from jndcodec.web.site import site_files
+
+    own = read_info(weights) if weights else None
+    served: dict[str, Path] = {}
+    models: dict[str, ModelInfo] = {}
+    for task in plan(files, None, JLC_SUFFIXES, ".png"):
+        if task.error:
+            raise task.error
+        info = _model_of(task.source, own)
+        models[info.id] = info
+        served[f"files/{len(served)}/{Path(task.source).name}"] = Path(task.source)
+    with PageServer(site_files(runtime, models.values()), served) as server:
+        click.echo(f"{server.url}\nCtrl-C ends it", err=True)
+        webbrowser.open(server.url)
+        try:
+            server.serve_forever()
+        except KeyboardInterrupt:
+            click.echo(err=True)
+
+
+def _model_of(source: str, own: ModelInfo | None) -> ModelInfo:
+    """The model that a file needs. Raises InputError, FormatError, VersionError, ModelError."""
+    from jndcodec.container import parse
+
+    model_id = parse(read_jlc(source)).model_id
+    info = own if own and own.id == model_id.hex() else find_by_id(model_id)
+    if info is None:
+        raise ModelError(f"{source}: needs the model {model_id.hex()}, not installed: give its file with --weights")
+    return info
