@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
+from browser import CHROMIUM, DRIVER, chromium, requests, wait
 
 from jndcodec.evaluate.codecs import classic_coder
 from jndcodec.evaluate.metrics import ALWAYS, BY_NAME, measure
@@ -17,28 +17,13 @@ from jndcodec.evaluate.results import Row
 from jndcodec.evaluate.viewer import data_url, facts, picture
 
 selenium = pytest.importorskip("selenium.webdriver")
-CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
 pytestmark = pytest.mark.skipif(not (CHROMIUM and DRIVER), reason="needs chromium and chromium-driver")
-
-FLAGS = (
-    "headless no-sandbox disable-gpu disable-quic no-first-run disable-background-networking "
-    "disable-component-update disable-sync force-device-scale-factor=1 window-size=1000,1200"
-)
 
 
 @pytest.fixture(scope="module")
 def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[selenium.Chrome]:
-    from selenium.webdriver.chrome.service import Service
-
-    options = selenium.ChromeOptions()
-    options.binary_location = CHROMIUM
-    for flag in FLAGS.split():
-        options.add_argument(f"--{flag}")
-    options.add_argument(f"--user-data-dir={tmp_path_factory.mktemp('profile')}")
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
-    driver = selenium.Chrome(options=options, service=Service(DRIVER))
-    yield driver
-    driver.quit()
+    with chromium(tmp_path_factory.mktemp("profile")) as driver:
+        yield driver
 
 
 @pytest.fixture(scope="module")
@@ -70,13 +55,7 @@ class Viewer:
         for log in ("browser", "performance"):
             driver.get_log(log)
         driver.get(path.as_uri())
-        self.wait(lambda: self.ready)
-
-    def wait(self, condition: Callable[[], object], seconds: float = 10) -> None:
-        end = time.monotonic() + seconds
-        while not condition():
-            assert time.monotonic() < end, "waited in vain"
-            time.sleep(0.03)
+        wait(lambda: self.ready)
 
     @property
     def ready(self) -> str | None:
@@ -111,9 +90,8 @@ def test_no_error_on_the_console_and_nothing_from_a_network(viewer: Viewer) -> N
     viewer.press(" ")
     viewer.press("d")
     assert viewer.driver.get_log("browser") == []
-    events = [entry["message"] for entry in viewer.driver.get_log("performance")]
-    asked = [event for event in events if 'requestWillBeSent"' in event]
-    assert asked and not [event for event in asked if '"url":"http' in event]
+    asked = requests(viewer.driver)
+    assert asked and not [address for address in asked if address.startswith("http")]
 
 
 def test_toggling_by_key_click_and_button_changes_the_pixels(viewer: Viewer) -> None:
@@ -145,7 +123,7 @@ def test_flicker_alternates_by_itself_and_stops(viewer: Viewer) -> None:
     viewer.choose("speed", 3)
     viewer.press("f")
     seen: set[str] = set()
-    viewer.wait(lambda: seen.add(viewer.find("badge").text) or len(seen) == 2)
+    wait(lambda: seen.add(viewer.find("badge").text) or len(seen) == 2)
     assert seen == {"Original", "JPEG 4:2:0"}
     viewer.press("f")
     assert viewer.find("flicker").get_attribute("aria-pressed") == "false"
@@ -157,20 +135,20 @@ def test_flicker_alternates_by_itself_and_stops(viewer: Viewer) -> None:
 def test_codec_rate_and_picture_are_chosen_with_their_bytes(viewer: Viewer, shown: tuple[Path, list[dict]]) -> None:
     pictures = shown[1]
     viewer.press("c")
-    viewer.wait(lambda: str(viewer.ready).startswith("0/1/"))
+    wait(lambda: str(viewer.ready).startswith("0/1/"))
     for rate in (0, 1):
         viewer.choose("rate", rate)
-        viewer.wait(lambda: viewer.ready == f"0/1/{rate}")  # noqa: B023 - used at once
+        wait(lambda: viewer.ready == f"0/1/{rate}")  # noqa: B023 - used at once
         expected = pictures[0]["codecs"][1]["rates"][rate]
         assert f"{expected['bytes']:,} bytes" in viewer.find("facts").text
         assert f"{expected['jnd']:.2f} JND" in viewer.find("facts").text
     viewer.press("[")
-    viewer.wait(lambda: viewer.ready == "0/1/0")
+    wait(lambda: viewer.ready == "0/1/0")
     viewer.find("show-decoded").click()
     before = viewer.pixels()
     viewer.choose("picture", 1)
-    viewer.wait(lambda: viewer.ready == "1/1/0")
-    viewer.wait(lambda: viewer.pixels() != before)
+    wait(lambda: viewer.ready == "1/1/0")
+    wait(lambda: viewer.pixels() != before)
 
 
 def test_difference_is_the_amplified_difference(viewer: Viewer, photo) -> None:

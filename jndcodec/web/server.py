@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import mimetypes
-from collections.abc import Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import quote, unquote, urlsplit
@@ -25,7 +24,7 @@ class PageServer(ThreadingHTTPServer):
 
     daemon_threads = True
 
-    def __init__(self, site: Mapping[str, bytes], files: Mapping[str, Path], port: int = 0) -> None:
+    def __init__(self, site: dict[str, bytes], files: dict[str, Path], port: int = 0) -> None:
         self.site, self.files = site, files
         super().__init__((LOOPBACK, port), _Handler)
 

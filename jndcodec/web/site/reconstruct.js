@@ -30,7 +30,7 @@ function gains(model, t, signs) {
 export async function reconstruct(model, { width, height, t }, symbols, progress) {
   const rows = Math.ceil(height / STRIDE), columns = Math.ceil(width / STRIDE); // prettier-ignore
   const { m } = model.config;
-  const shift = model.tensors.get("float.recon_shift").data;
+  const shift = model.tensors.get("float.recon_shift")?.data ?? new Float32Array(64);
   const sigma = gains(model, t, { scale_y: 1 });
   const gain = gains(model, t, { gain_y_inverse: 1, gain_y: -1 });
   /** A symbol's value, inside of it: small symbols overstate. */
