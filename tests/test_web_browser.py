@@ -20,7 +20,7 @@ from browser import CHROMIUM, DRIVER, chromium, requests, wait
 from PIL import Image, ImageCms
 
 from jndcodec.codec import Codec
-from jndcodec.container import Jlc, Section, parse
+from jndcodec.container.jlc import Jlc, Section, parse
 from jndcodec.entropy.symbols import BAND, Symbols
 from jndcodec.entropy.tables import gaussian_tables
 from jndcodec.errors import JndcodecError

@@ -58,7 +58,7 @@ def view(files: tuple[str, ...], runtime: Path | None, weights: Path | None, no_
 
 def _model_of(source: str, own: ModelInfo | None) -> ModelInfo:
     """The model that a file needs. Raises InputError, FormatError, VersionError, ModelError."""
-    from jndcodec.container import parse
+    from jndcodec.container.jlc import parse
 
     model_id = parse(read_jlc(source)).model_id
     info = own if own and own.id == model_id.hex() else find_by_id(model_id)
