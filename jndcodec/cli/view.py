@@ -10,7 +10,7 @@ import click
 
 from jndcodec.cli.decode import decode
 from jndcodec.cli.options import runtime_option, weights_option
-from jndcodec.cli.paths import JLC_SUFFIXES, PIPE, plan, read_jlc
+from jndcodec.cli.paths import JLC_SUFFIXES, PIPE, encoded_name, plan, read_jlc
 from jndcodec.errors import ModelError
 from jndcodec.weights import ModelInfo, find_by_id, read_info
 
@@ -28,11 +28,8 @@ def view(files: tuple[str, ...], runtime: Path | None, weights: Path | None, no_
     if PIPE in files:
         raise click.UsageError("standard input cannot be viewed: name a file.")
     if no_browser:
-        options = [
-            "--output",
-            tempfile.mkdtemp(prefix="jndcodec-") + "/",
-            *(["--weights", str(weights)] if weights else []),
-        ]
+        folder = tempfile.mkdtemp(prefix="jndcodec-")
+        options = ["--format", "png", "--output", f"{folder}/", *(["--weights", str(weights)] if weights else [])]
         decode.main([*options, "--", *files], standalone_mode=False)
         return
     from jndcodec.web.server import PageServer
@@ -41,7 +38,7 @@ def view(files: tuple[str, ...], runtime: Path | None, weights: Path | None, no_
     own = read_info(weights) if weights else None
     served: dict[str, Path] = {}
     models: dict[str, ModelInfo] = {}
-    for task in plan(files, None, JLC_SUFFIXES, ".png"):
+    for task in plan(files, None, JLC_SUFFIXES, encoded_name):
         if task.error:
             raise task.error
         info = _model_of(task.source, own)

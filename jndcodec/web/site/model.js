@@ -1,5 +1,6 @@
 // The models that the page has: found by the id in a file, fetched once and kept, ready to run.
 
+import { inflate } from "./bytes.js";
 import { InputError, ModelError } from "./errors.js";
 import { Tables } from "./rans.js";
 import { readTensors } from "./safetensors.js";
@@ -34,8 +35,8 @@ class Model {
     const total = Object.values(about.files).reduce((sum, { bytes }) => sum + bytes, 0);
     let done = 0;
     for (const [part, { name, bytes }] of Object.entries(about.files)) {
-      const data = await fetchCached(name);
-      if (data.length !== bytes) throw new ModelError(`${name}: not the file that belongs to this page: make the page anew with jndcodec web`);
+      const data = await inflate(await fetchCached(name), bytes);
+      if (data?.length !== bytes) throw new ModelError(`${name}: damaged, or not of this page: make the page anew with jndcodec web`);
       if (part === "tensors") model.tensors = readTensors(data);
       else model.sessions[part] = await (await runtime).session(data);
       progress((done += bytes) / total);

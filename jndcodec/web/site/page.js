@@ -23,7 +23,7 @@ async function show(source, name) {
     if (!current()) return;
     picture.src = save.href = URL.createObjectURL(png);
     picture.alt = name;
-    save.download = name.replace(/(\.jlc)?$/i, ".png");
+    save.download = name.replace(/(\.png)?(\.jlc)?$/i, ".png");
     save.setAttribute("aria-disabled", "false");
     await picture.decode();
     picture.hidden = false;
