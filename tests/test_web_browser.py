@@ -120,7 +120,7 @@ def page(web: Page) -> Iterator[Page]:
     requests(web.driver)
     yield web
     assert not [entry for entry in web.driver.get_log("browser") if entry["level"] == "SEVERE"]
-    assert not [url for url in requests(web.driver) if not url.startswith((web.root, "blob:", "data:"))]
+    assert not [url for url in requests(web.driver) if url.startswith(("http", "ws")) and not url.startswith(web.root)]
 
 
 def close(decoded: Image.Image, expected: Image.Image) -> None:

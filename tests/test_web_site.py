@@ -15,9 +15,10 @@ from cli_tools import run, tree
 from jndcodec.cli import view as view_command
 from jndcodec.container.jlc import parse
 from jndcodec.errors import DependencyError, OutputError
+from jndcodec.installed import find_by_name
 from jndcodec.web import site
 from jndcodec.web.server import PageServer
-from jndcodec.weights import find_by_name, read_info
+from jndcodec.weights import read_info
 
 GOLDEN = Path(__file__).parent / "golden"
 WEIGHTS = GOLDEN / "golden.safetensors"

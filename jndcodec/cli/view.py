@@ -12,7 +12,8 @@ from jndcodec.cli.decode import decode
 from jndcodec.cli.options import runtime_option, weights_option
 from jndcodec.cli.paths import JLC_SUFFIXES, PIPE, encoded_name, plan, read_jlc
 from jndcodec.errors import ModelError
-from jndcodec.weights import ModelInfo, find_by_id, read_info
+from jndcodec.installed import find_by_id
+from jndcodec.weights import ModelInfo, read_info
 
 
 @click.command(short_help="Show .jlc files in a browser.")

@@ -8,7 +8,8 @@ import click
 
 from jndcodec.cli.options import runtime_option
 from jndcodec.cli.report import kilobytes
-from jndcodec.weights import available_models, find_by_name, read_info
+from jndcodec.installed import available_models, find_by_name
+from jndcodec.weights import read_info
 
 
 @click.command(short_help="Write a page that decodes .jlc files in a browser.")

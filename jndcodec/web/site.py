@@ -13,9 +13,8 @@ from pathlib import Path
 
 import numpy as np
 
-from jndcodec import __version__
 from jndcodec.errors import DependencyError, ModelError
-from jndcodec.weights import ModelInfo
+from jndcodec.weights import ModelInfo, load_tensors
 
 RUNTIME_VERSION = "1.30.0"
 RUNTIME_SHA512 = "q0y+JrrtukXSzsBWEMccVfqX25LRmosXHF+CaRJmg8pZClzcV7svNc4rKY3jL02Vb7QmRMDs1SigqR4CXAfKYQ=="
@@ -37,7 +36,7 @@ def site_files(runtime: Path | None, models: Iterable[ModelInfo]) -> Site:
     """All files of the page. runtime: see `runtime_files`. Raises DependencyError, ModelError."""
     site = {f"runtime/{name}": data for name, data in runtime_files(runtime).items()}
     site |= {
-        path.name: path.read_bytes() for path in files("jndcodec.web").joinpath("site").iterdir() if path.is_file()
+        path.name: path.read_bytes() for path in files("jndcodec.web").joinpath("page").iterdir() if path.is_file()
     }
     about = {}
     for info in models:
@@ -47,7 +46,7 @@ def site_files(runtime: Path | None, models: Iterable[ModelInfo]) -> Site:
             name = f"models/{info.id}-{part}-{hashlib.sha256(packed).hexdigest()[:8]}.z"  # what browsers keep forever
             site[name], listed[part] = packed, {"name": name, "bytes": len(data)}
         about[info.id] = {"name": info.name, "config": info.config, "halo": halo(info.config), "files": listed}
-    site[MANIFEST] = json.dumps({"jndcodec": __version__, "models": about}).encode()
+    site[MANIFEST] = json.dumps({"models": about}).encode()
     return site
 
 
@@ -75,18 +74,17 @@ def runtime_files(source: Path | None) -> dict[str, bytes]:
 
 def model_files(info: ModelInfo) -> dict[str, bytes]:
     """The decoder half of a weights file: `tensors` (safetensors), and graphs (ONNX). ModelError if it is damaged."""
-    from safetensors import SafetensorError
-    from safetensors.numpy import load_file, save
+    from safetensors.numpy import save
 
     from jndcodec.model import graphs
 
+    tensors = load_tensors(info)
     try:
-        tensors: Mapping[str, np.ndarray] = load_file(info.path)
         made = {"hyper": graphs.hyper_graph(info.config, tensors)}
         made |= {f"context_{step}": graphs.context_graph(info.config, tensors, step) for step in graphs.LATER_STEPS}
         made |= {"synthesis": graphs.synthesis_graph(info.config, tensors)}
-    except (OSError, SafetensorError, KeyError) as error:
-        raise ModelError(f"{info.path}: damaged weights file: {error}") from error
+    except KeyError as error:
+        raise ModelError(f"{info.path}: its tensors do not fit its config: {error}") from error
     kept = {name: np.ascontiguousarray(value) for name, value in tensors.items() if name.startswith(TENSORS)}
     return {"tensors": save(kept)} | {name: graph.SerializeToString(deterministic=True) for name, graph in made.items()}
 
