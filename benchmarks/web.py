@@ -65,11 +65,11 @@ def main(picture: Path, runtime: Path, quality: float, runs: int, flags: tuple[s
         raise click.ClickException(found)
     first, *others = (facts["seconds"] for facts in found)
     click.echo(f"{found[0]['width']}x{found[0]['height']}, {found[0]['bytes']} bytes, {found[0]['engine']}")
-    click.echo(f"{'':10} {'first':>6} {'median':>6}")
+    click.echo(f"{'':12} {'first':>6} {'median':>6}")
     medians = {part: statistics.median(times[part] for times in others) for part in first}
     for part, median in medians.items():
-        click.echo(f"{part:10} {first[part]:6.2f} {median:6.2f} s")
-    click.echo(f"{'in all':10} {sum(first.values()):6.2f} {sum(medians.values()):6.2f} s")
+        click.echo(f"{part:12} {first[part]:6.2f} {median:6.2f} s")
+    click.echo(f"{'in all':12} {sum(first.values()):6.2f} {sum(medians.values()):6.2f} s")
 
 
 if __name__ == "__main__":

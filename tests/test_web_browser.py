@@ -20,7 +20,8 @@ from browser import CHROMIUM, DRIVER, chromium, requests, wait
 from PIL import Image, ImageCms
 
 from jndcodec.codec import Codec
-from jndcodec.container.jlc import Jlc, Section, parse
+from jndcodec.container.jlc import NO_MODEL, Flags, Jlc, Section, parse
+from jndcodec.container.lossless import pack_lossless
 from jndcodec.entropy.symbols import BAND, Symbols
 from jndcodec.entropy.tables import gaussian_tables
 from jndcodec.errors import JndcodecError
@@ -167,6 +168,33 @@ def test_grey_and_alpha(page: Page, codec: Codec, photo, mode: str) -> None:
         np.testing.assert_array_equal(result["image"].getchannel("A"), picture.getchannel("A"))
 
 
+@pytest.mark.parametrize("kind", ["rgb", "alpha", "grey", "clear", "long"])
+def test_lossless_files_are_exact(page: Page, codec: Codec, photo, kind: str) -> None:
+    """A screenshot-like picture in the section LOSSLESS, as WebP and, where a side is too long for it, as PNG."""
+    rgb = photo(30, 41) if kind != "long" else photo(16, 200).repeat(100, 1)
+    rgb = rgb[..., :1].repeat(3, 2) if kind == "grey" else rgb
+    alpha = None if kind in ("rgb", "grey") else photo(*rgb.shape[:2], 3)[..., 0] if kind != "clear" else None
+    if kind == "clear":
+        alpha = np.full(rgb.shape[:2], 255, np.uint8)
+        alpha[3:9] = 1
+    icc = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    flags = Flags.LOSSLESS | (Flags.GREY if kind == "grey" else Flags.NONE)
+    sections: dict[int, bytes] = {Section.LOSSLESS: pack_lossless(rgb, alpha)}
+    if kind != "grey":
+        sections[Section.ICC] = zlib.compress(icc)
+    data = Jlc(NO_MODEL, rgb.shape[1], rgb.shape[0], 0, 0, flags, sections).pack()
+    result, expected = page.decode(data), codec.decode(data)
+    image = result["image"]
+    assert (image.mode, image.size, image.info.get("icc_profile")) == (
+        expected.mode,
+        expected.size,
+        expected.info.get("icc_profile"),
+    )
+    seen = np.asarray(expected)[..., -1:] > 0 if alpha is not None else True
+    assert (np.asarray(image) * seen == np.asarray(expected) * seen).all()
+    assert result["facts"]["lossless"] and result["facts"]["alpha"] == (alpha is not None)
+
+
 def test_metadata_and_orientation(page: Page, codec: Codec, photo) -> None:
     picture = Image.fromarray(photo(33, 65))
     exif = Image.Exif()
@@ -241,6 +269,11 @@ def _changed(data: bytes, **fields: Any) -> bytes:
     return jlc.pack()
 
 
+def _lossless(payload: bytes | None) -> bytes:
+    sections: dict[int, bytes] = {Section.XMP: b""} if payload is None else {Section.LOSSLESS: payload}
+    return Jlc(NO_MODEL, 4, 4, 0, 0, Flags.LOSSLESS, sections).pack()
+
+
 def _damaged(data: bytes) -> dict[str, bytes]:
     jlc: Jlc = parse(data)
     y = jlc.sections[Section.Y]
@@ -260,6 +293,9 @@ def _damaged(data: bytes) -> dict[str, bytes]:
         "excess": _changed(data, sections={**jlc.sections, Section.Y: b"\x03\xff\xff\xff" + y}),
         "symbols": _changed(data, sections={**jlc.sections, Section.Y: flipped}),
         "model": _changed(data, model_id=b"someone "),
+        "lossless": _lossless(b"\x2f" + bytes(30)),
+        "lossless size": _lossless(pack_lossless(np.zeros((4, 5, 3), np.uint8), None)),
+        "no lossless": _lossless(None),
     }
 
 

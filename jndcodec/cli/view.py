@@ -42,8 +42,8 @@ def view(files: tuple[str, ...], runtime: Path | None, weights: Path | None, no_
     for task in plan(files, None, JLC_SUFFIXES, encoded_name):
         if task.error:
             raise task.error
-        info = _model_of(task.source, own)
-        models[info.id] = info
+        if info := _model_of(task.source, own):
+            models[info.id] = info
         served[f"files/{len(served)}/{Path(task.source).name}"] = Path(task.source)
     with PageServer(site_files(runtime, models.values()), served) as server:
         click.echo(f"{server.url}\nCtrl-C ends it", err=True)
@@ -54,12 +54,14 @@ def view(files: tuple[str, ...], runtime: Path | None, weights: Path | None, no_
             click.echo(err=True)
 
 
-def _model_of(source: str, own: ModelInfo | None) -> ModelInfo:
-    """The model that a file needs. Raises InputError, FormatError, VersionError, ModelError."""
+def _model_of(source: str, own: ModelInfo | None) -> ModelInfo | None:
+    """The model that a file needs, if any. Raises InputError, FormatError, VersionError, ModelError."""
     from jndcodec.container.jlc import parse
 
-    model_id = parse(read_jlc(source)).model_id
-    info = own if own and own.id == model_id.hex() else find_by_id(model_id)
+    jlc = parse(read_jlc(source))
+    if jlc.lossless:
+        return None
+    info = own if own and own.id == jlc.model_id.hex() else find_by_id(jlc.model_id)
     if info is None:
-        raise ModelError(f"{source}: needs the model {model_id.hex()}, not installed: give its file with --weights")
+        raise ModelError(f"{source}: needs the model {jlc.model_id.hex()}, not installed: give its file with --weights")
     return info

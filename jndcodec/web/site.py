@@ -33,8 +33,10 @@ Site = dict[str, bytes]  # path, with slashes -> content
 
 
 def site_files(runtime: Path | None, models: Iterable[ModelInfo]) -> Site:
-    """All files of the page. runtime: see `runtime_files`. Raises DependencyError, ModelError."""
-    site = {f"runtime/{name}": data for name, data in runtime_files(runtime).items()}
+    """All files of the page. runtime: see `runtime_files`; without models (lossless files need none) it is left out.
+    Raises DependencyError, ModelError."""
+    models = list(models)
+    site = {f"runtime/{name}": data for name, data in runtime_files(runtime).items()} if models else {}
     site |= {
         path.name: path.read_bytes() for path in files("jndcodec.web").joinpath("page").iterdir() if path.is_file()
     }

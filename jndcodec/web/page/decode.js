@@ -1,10 +1,10 @@
 // Bytes of a .jlc file to a PNG: the whole way, in the order that meets a bad file before memory or time are taken.
 
-import { ALPHA, facts, parse, Y, Z } from "./container.js";
+import { ALPHA, facts, LOSSLESS, parse, Y, Z } from "./container.js";
 import { InputError, LimitError, ModelError, SymbolError } from "./errors.js";
-import { readMetadata, readPicture } from "./extras.js";
+import { readLossless, readMetadata, readPicture } from "./extras.js";
 import { loadModel } from "./model.js";
-import { encodePng } from "./png.js";
+import { addMetadata, encodePng } from "./png.js";
 import { reconstruct } from "./reconstruct.js";
 import { atRate, toIndex } from "./scale-network.js";
 import { decodeY, decodeZ, symbolsCrc } from "./symbols.js";
@@ -24,7 +24,6 @@ export async function fetchFile(url) {
  * Every error is one of errors.js.
  */
 export async function decode(bytes, { maxPixels = MAX_PIXELS, onFacts = () => {}, progress = () => {} } = {}) {
-  const start = performance.now();
   const jlc = parse(bytes);
   const { width, height, sections } = jlc;
   const about = facts(jlc);
@@ -34,19 +33,39 @@ export async function decode(bytes, { maxPixels = MAX_PIXELS, onFacts = () => {}
   }
   if (!jlc.exact) throw new ModelError("this file is of a CompressAI model, which no page decodes: use jndcodec decode where it was made");
   const metadata = await readMetadata(sections);
-  const alpha = sections.has(ALPHA) ? await readPicture(sections.get(ALPHA), width, height, "alpha channel") : null;
+  const times = new Clock();
+  if (jlc.lossless) {
+    const { png, rgb, alpha } = await readLossless(sections.get(LOSSLESS), width, height, about.alpha);
+    times.stop("picture");
+    const { pixels, channels } = png ? {} : combine(rgb, alpha, jlc.grey);
+    const file = await (png ? addMetadata(png, metadata) : encodePng(pixels, width, height, channels, metadata));
+    times.stop("PNG");
+    return { png: file, facts: { ...about, seconds: times.seconds } };
+  }
+  const alpha = sections.has(ALPHA) ? await readPicture(sections.get(ALPHA), width, height, [0], "alpha channel") : null;
   const model = await loadModel(jlc.modelId, (share) => progress(0.2 * share));
-  const loaded = performance.now();
+  times.stop("model");
   const symbols = decodeSymbols(jlc, model);
-  const exact = performance.now();
+  times.stop("exact stage");
   progress(0.3);
   const rgb = await reconstruct(model, jlc, symbols, (share) => progress(0.3 + 0.6 * share));
-  const floats = performance.now();
+  times.stop("networks");
   const { pixels, channels } = combine(rgb, alpha, jlc.grey);
   const png = await encodePng(pixels, width, height, channels, metadata);
-  const seconds = { load: loaded - start, exact: exact - loaded, networks: floats - exact, png: performance.now() - floats };
-  for (const part in seconds) seconds[part] /= 1000;
-  return { png, facts: { ...about, model: model.name, engine: model.engine, seconds } };
+  times.stop("PNG");
+  return { png, facts: { ...about, model: model.name, engine: model.engine, seconds: times.seconds } };
+}
+
+/** Seconds between stops. */
+class Clock {
+  seconds = {};
+  #last = performance.now();
+
+  stop(part) {
+    const now = performance.now();
+    this.seconds[part] = (now - this.#last) / 1000;
+    this.#last = now;
+  }
 }
 
 /** {z, y, index, channels}: all symbols, and the tables that they were coded with. SymbolError, FormatError. */
@@ -73,15 +92,15 @@ function decodeSymbols({ width, height, t, sections, symbolsCrc: expected }, mod
   return { z, y, index, channels };
 }
 
-/** RGB and alpha (the first of four channels) as the channels of the PNG; grey is the mean of three. */
+/** RGB and alpha (or null) as the channels of the PNG; grey is the mean of three. */
 function combine(rgb, alpha, grey) {
-  const colours = grey ? 1 : 3, channels = colours + (alpha ? 1 : 0); // prettier-ignore
+  const channels = (grey ? 1 : 3) + (alpha ? 1 : 0);
   if (channels === 3) return { pixels: rgb, channels };
   const count = rgb.length / 3, pixels = new Uint8Array(count * channels); // prettier-ignore
   for (let i = 0, from = 0, to = 0; i < count; i++, from += 3) {
     if (grey) pixels[to++] = Math.floor((rgb[from] + rgb[from + 1] + rgb[from + 2] + 1) / 3);
     else for (let c = 0; c < 3; c++) pixels[to++] = rgb[from + c];
-    if (alpha) pixels[to++] = alpha[4 * i];
+    if (alpha) pixels[to++] = alpha[i];
   }
   return { pixels, channels };
 }

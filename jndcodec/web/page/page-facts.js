@@ -9,14 +9,15 @@ export function showFacts(facts) {
   const rows = {
     Picture: `${facts.width} × ${facts.height}, ${kind}`,
     Size: `${number(facts.bytes)} bytes, ${facts.bpp.toFixed(3)} bits per pixel`,
-    Quality: facts.quality === null ? "the one of its model" : `${facts.quality.toFixed(1)} of 100`,
-    Model: facts.model ? `${facts.model} (${facts.modelId})` : facts.modelId,
-    Symbols: `CRC-32 ${facts.symbolsCrc}${facts.seconds ? ", right" : ""}`,
   };
+  if (facts.lossless) rows.Quality = "lossless: exact, without a model";
+  else {
+    rows.Quality = facts.quality === null ? "the one of its model" : `${facts.quality.toFixed(1)} of 100`;
+    rows.Model = facts.model ? `${facts.model} (${facts.modelId})` : facts.modelId;
+    rows.Symbols = `CRC-32 ${facts.symbolsCrc}${facts.seconds ? ", right" : ""}`;
+  }
   if (facts.seconds) {
-    const { exact, networks, load, png } = facts.seconds;
-    const parts = { model: load, "exact stage": exact, networks, PNG: png };
-    rows.Time = Object.entries(parts).map(([name, value]) => `${name} ${value.toFixed(2)} s`).join(", "); // prettier-ignore
+    rows.Time = Object.entries(facts.seconds).map(([part, value]) => `${part} ${value.toFixed(2)} s`).join(", "); // prettier-ignore
   }
   find("facts").replaceChildren(...Object.entries(rows).flatMap(([name, text]) => [cell("dt", name), cell("dd", text)]));
   const sections = { ...facts.sections, "header and checksums": facts.overhead };

@@ -29,8 +29,8 @@ async function show(source, name) {
     picture.hidden = false;
     setZoom(zoom);
     showFacts(facts);
-    const { load, exact, networks, png: packing } = facts.seconds;
-    status.textContent = `${name}: decoded in ${(load + exact + networks + packing).toFixed(1)} s (${facts.engine})`;
+    const seconds = Object.values(facts.seconds).reduce((sum, part) => sum + part, 0);
+    status.textContent = `${name}: decoded in ${seconds.toFixed(1)} s${facts.engine ? ` (${facts.engine})` : ""}`;
     stage.dataset.ready = name;
   } catch (error) {
     if (!current()) return;

@@ -5,22 +5,34 @@ import { concat, crc32, deflate } from "./bytes.js";
 const SIGNATURE = Uint8Array.of(0x89, 0x50, 0x4e, 0x47, 0x0d, 0x0a, 0x1a, 0x0a);
 const COLOUR_TYPE = { 1: 0, 2: 4, 3: 2, 4: 6 }; // by number of channels: grey, with alpha, RGB, with alpha
 const PAETH = 4;
+const FIRST_CHUNK = 33; // where it ends: signature and IHDR
 
-/** pixels: Uint8Array (height × width × channels). icc, exif, xmp: Uint8Array or undefined. Returns a Blob. */
-export async function encodePng(pixels, width, height, channels, { icc, exif, xmp } = {}) {
-  const text = (string) => Uint8Array.from(string, (char) => char.charCodeAt(0));
+/** pixels: Uint8Array (height × width × channels); metadata: {icc, exif, xmp}, each Uint8Array or undefined. A Blob. */
+export async function encodePng(pixels, width, height, channels, metadata) {
   const head = new DataView(new ArrayBuffer(13));
   head.setUint32(0, width);
   head.setUint32(4, height);
   head.setUint8(8, 8);
   head.setUint8(9, COLOUR_TYPE[channels]);
-  const parts = [SIGNATURE, chunk("IHDR", new Uint8Array(head.buffer))];
-  if (icc) parts.push(chunk("iCCP", concat([text("ICC Profile\0\0"), await deflate(icc)])));
+  const parts = [SIGNATURE, chunk("IHDR", new Uint8Array(head.buffer)), ...(await chunks(metadata))];
   parts.push(chunk("IDAT", await deflate(filtered(pixels, width * channels, height, channels))));
-  if (exif) parts.push(chunk("eXIf", exif));
-  if (xmp) parts.push(chunk("iTXt", concat([text("XML:com.adobe.xmp\0\0\0\0\0"), xmp])));
-  parts.push(chunk("IEND", new Uint8Array(0)));
-  return new Blob(parts, { type: "image/png" });
+  return asBlob([...parts, chunk("IEND", new Uint8Array(0))]);
+}
+
+/** A PNG file that has none yet, with metadata. */
+export async function addMetadata(png, metadata) {
+  return asBlob([png.subarray(0, FIRST_CHUNK), ...(await chunks(metadata)), png.subarray(FIRST_CHUNK)]);
+}
+
+const asBlob = (parts) => new Blob(parts, { type: "image/png" });
+
+async function chunks({ icc, exif, xmp }) {
+  const text = (string) => Uint8Array.from(string, (char) => char.charCodeAt(0));
+  const found = [];
+  if (icc) found.push(chunk("iCCP", concat([text("ICC Profile\0\0"), await deflate(icc)])));
+  if (exif) found.push(chunk("eXIf", exif));
+  if (xmp) found.push(chunk("iTXt", concat([text("XML:com.adobe.xmp\0\0\0\0\0"), xmp])));
+  return found;
 }
 
 function chunk(name, payload) {
