@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import math
 import tarfile
 import zlib
 from collections.abc import Iterable, Mapping
@@ -92,5 +93,7 @@ def model_files(info: ModelInfo) -> dict[str, bytes]:
 
 
 def halo(config: Mapping[str, int]) -> int:
-    """Reach of the synthesis beyond an element of y, in elements of y."""
-    return -(-(config["s8"] + 1) // 2) + config["s16"]
+    """Reach of the synthesis beyond an element of y, in elements of y (as in jndcodec.model.transforms)."""
+    n8, h8, s8, n16, h16, s16 = (config.get(name, 0) for name in ("n8", "h8", "s8", "n16", "h16", "s16"))
+    reach_8 = n8 * (3 if h8 else 2) + s8
+    return math.ceil((reach_8 + 1) / 2) + n16 * (3 if h16 else 2) + s16

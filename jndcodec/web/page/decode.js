@@ -28,7 +28,7 @@ export async function decode(bytes, { maxPixels = MAX_PIXELS, onFacts = () => {}
   const { width, height, sections } = jlc;
   const about = facts(jlc);
   onFacts(about);
-  if (Math.ceil(width / 16) * Math.ceil(height / 16) * 256 > Math.max(maxPixels, 256)) {
+  if (Math.ceil(width / 64) * Math.ceil(height / 64) * 4096 > Math.max(maxPixels, 4096)) {
     throw new LimitError(`${width} x ${height} is over this page's limit of ${maxPixels} pixels: decode it with jndcodec decode`);
   }
   if (!jlc.exact) throw new ModelError("this file is of a CompressAI model, which no page decodes: use jndcodec decode where it was made");
@@ -68,28 +68,28 @@ class Clock {
   }
 }
 
-/** {z, y, index, channels}: all symbols, and the tables that they were coded with. SymbolError, FormatError. */
+/** {z, y, index}: all symbols, and the tables that they were coded with. SymbolError, FormatError. */
 function decodeSymbols({ width, height, t, sections, symbolsCrc: expected }, model) {
   const { tables, tensors } = model;
-  const rows = Math.ceil(height / 16), columns = Math.ceil(width / 16); // prettier-ignore
-  const high = Math.ceil(rows / 4), wide = Math.ceil(columns / 4); // prettier-ignore
+  const high = Math.ceil(height / 64), wide = Math.ceil(width / 64); // prettier-ignore
+  const rows = Math.ceil(height / 16), columns = Math.ceil(width / 16); // beyond them is only padding // prettier-ignore
   const indexZ = Uint8Array.from(atRate(tensors.get("scale_net.index_z"), t), toIndex);
   const z = decodeZ(sections.get(Z), high * wide * indexZ.length, indexZ, tables);
   const usual = atRate(tensors.get("scale_net.index_y"), t);
   const channels = usual.length;
   const network = model.scaleNetwork.run(z, high, wide);
-  const index = new Uint8Array(rows * columns * channels);
-  for (let row = 0, to = 0; row < rows; row++) {
+  const index = new Uint8Array(network.data.length);
+  for (let row = 0; row < rows; row++) {
     for (let column = 0; column < columns; column++) {
-      const from = (row * network.columns + column) * channels;
-      for (let c = 0; c < channels; c++) index[to++] = toIndex(network.data[from + c] + usual[c]);
+      const at = (row * network.columns + column) * channels;
+      for (let c = 0; c < channels; c++) index[at + c] = toIndex(network.data[at + c] + usual[c]);
     }
   }
-  const y = decodeY(sections.get(Y), index, rows, columns * channels, tables);
+  const y = decodeY(sections.get(Y), index, network.rows, network.columns * channels, tables);
   if (symbolsCrc(z, y, index) !== expected) {
     throw new SymbolError("the symbols differ from those that were encoded, though the file is whole; please report this with the file");
   }
-  return { z, y, index, channels };
+  return { z, y, index };
 }
 
 /** RGB and alpha (or null) as the channels of the PNG; grey is the mean of three. */
