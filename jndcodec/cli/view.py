@@ -21,7 +21,10 @@ from jndcodec.weights import ModelInfo, read_info
 @runtime_option
 @weights_option
 @click.option("--no-browser", is_flag=True, help="Decode to PNG files in a temporary folder instead.")
-def view(files: tuple[str, ...], runtime: Path | None, weights: Path | None, no_browser: bool) -> None:
+@click.pass_context
+def view(
+    ctx: click.Context, files: tuple[str, ...], runtime: Path | None, weights: Path | None, no_browser: bool
+) -> None:
     """Show .jlc files in a browser, which decodes them itself: zoom, header, bytes of each section.
 
     FILE is a .jlc file or a folder. The page is served to this machine alone until Ctrl-C.
@@ -31,7 +34,8 @@ def view(files: tuple[str, ...], runtime: Path | None, weights: Path | None, no_
     if no_browser:
         folder = tempfile.mkdtemp(prefix="jndcodec-")
         options = ["--format", "png", "--output", f"{folder}/", *(["--weights", str(weights)] if weights else [])]
-        decode.main([*options, "--", *files], standalone_mode=False)
+        with decode.make_context("decode", [*options, "--", *files], parent=ctx.parent) as inner:
+            decode.invoke(inner)
         return
     from jndcodec.web.server import PageServer
     from jndcodec.web.site import site_files
