@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import math
+import time
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from torch import Tensor
 from train_tools import parameters, settings, train, write_data
 
 from jndcodec.effort.tuning import store
@@ -17,10 +20,13 @@ from jndcodec.entropy.dead_zone import dead_zones
 from jndcodec.entropy.tables import COUNT, gaussian_tables
 from jndcodec.errors import DataError, InputError, ModelError, OutputError
 from jndcodec.model.build import load_model
+from jndcodec.train import variants
 from jndcodec.train.checkpoint import load_checkpoint, save_checkpoint
 from jndcodec.train.finish import export_run
-from jndcodec.train.loop import Trainer
-from jndcodec.train.settings import Settings, Stage, check, parse_stages
+from jndcodec.train.loop import LAST, Trainer
+from jndcodec.train.settings import ANY_BATCH, Settings, Stage, check, parse_stages
+from jndcodec.train.state import snapshot
+from jndcodec.train.variants import Variant
 from jndcodec.weights import read_info
 
 
@@ -106,9 +112,6 @@ def test_resuming_equals_never_stopping(data: Path, tmp_path: Path, changes: dic
     for name, value in whole.step.average.state_dict().items():
         assert torch.equal(value, second.step.average.state_dict()[name]), name
     assert torch.equal(torch.load(whole.out / LAST)["random"]["cpu"], torch.load(second.out / LAST)["random"]["cpu"])
-
-
-LAST = "last.pt"
 
 
 def test_same_seed_same_weights(data: Path, tmp_path: Path, finished: Trainer) -> None:
@@ -293,3 +296,41 @@ def test_models_that_cannot_work(data: Path, tmp_path: Path) -> None:
             Trainer(settings(data, config=config), tmp_path)
     with pytest.raises(InputError, match="unknown model"):
         Trainer(settings(data, model="bpg", config=""), tmp_path)
+
+
+def test_what_is_tried_at_the_start_changes_nothing_but_the_speed(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trainer = Trainer(settings(data), tmp_path)
+    for _ in range(2):
+        trainer._train_step(0.5)
+    before, drawn = copy.deepcopy(snapshot(trainer)), torch.rand(3)
+    torch.set_rng_state(before["random"]["cpu"])
+    monkeypatch.setattr(variants, "MEASURED", 0.0)
+
+    def draw(count: int) -> dict[str, Tensor]:
+        if count == 3:
+            raise torch.OutOfMemoryError
+        return {key: value[:count] for key, value in trainer._batch(0.5).items()}
+
+    monkeypatch.setattr(torch, "compile", lambda *_, **__: time.sleep(9))  # a compiler that takes too long
+    rates = variants.choose(trainer.step, draw, (1, 2, 3), seconds=2.0)
+    assert {variant.batch for variant in rates} == {1, 2} and list(rates.values()) == sorted(rates.values())[::-1]
+    assert not any(variant.compiled for variant in rates) and trainer.step.parts == trainer.step._parts
+    monkeypatch.setattr(torch, "compile", lambda function, **_: function)
+    assert Variant(2, compiled=True) in variants.choose(trainer.step, draw, (2,))
+    variants.profile(trainer.step, draw(1), tmp_path / "profile.txt")
+    assert "aten::" in (tmp_path / "profile.txt").read_text()
+    assert torch.equal(torch.rand(3), drawn)
+    after = snapshot(trainer)
+    for part in ("model", "ema"):
+        assert all(torch.equal(value, before[part][name]) for name, value in after[part].items())
+    states = [s["optimizers"][0]["state"] for s in (before, after)]
+    assert all(torch.equal(v, states[1][i][name]) for i, state in states[0].items() for name, v in state.items())
+
+
+def test_a_run_ends_by_the_clock_and_goes_on(data: Path, tmp_path: Path) -> None:
+    trainer = Trainer(settings(data, steps=None, minutes=60.0, batch_size=ANY_BATCH), tmp_path)
+    assert trainer.stages[0].batch == 8
+    assert not trainer.run(until=time.monotonic() + 0.3) and trainer.done > 0
+    assert load_checkpoint(tmp_path / LAST)["step"] == trainer.done

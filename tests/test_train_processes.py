@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import signal
 import subprocess
 import sys
@@ -14,12 +15,13 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from train_tools import TINY, command, environment, parameters, run_command, settings, write_data
+from train_tools import SOURCE, TINY, command, environment, parameters, run_command, settings, write_data
 
 from jndcodec.cli.train import train as train_command
 from jndcodec.errors import InputError, JndcodecError
+from jndcodec.model.build import load_model
 from jndcodec.train.checkpoint import load_checkpoint
-from jndcodec.train.loop import Trainer
+from jndcodec.train.loop import LAST, Trainer
 
 SMALL = (
     "--config", TINY, "--batch-size", "4", "--patch-size", "64", "--precision", "float32", "--validate-pictures", "1",
@@ -177,3 +179,24 @@ def test_a_step_asks_the_device_for_nothing(device: str) -> None:
     done = run_command(device, program=[sys.executable, str(Path(__file__).parent / "fake_step.py")])
     assert done.returncode == 0, done.stderr
     assert "asked for nothing until the log did" in done.stdout
+
+
+def test_a_short_run_ends_by_the_clock_and_goes_on_elsewhere(data: Path, tmp_path: Path) -> None:
+    """benchmarks/gpu_run.py: two calls, the second from what the first brought home."""
+    script = [sys.executable, str(SOURCE / "benchmarks" / "gpu_run.py"), "run", str(data)]
+    options = ["batch_size=2", "patch_size=64", "precision=float32", "device=cpu", "threads=1", f"config={TINY}"]
+    home, steps = tmp_path / "home", []
+    for folder in (tmp_path / "one", tmp_path / "two"):
+        call = ["--minutes", "0.02", "--total", "60", "--out", str(folder), "--results", str(home), "--state"]
+        done = run_command(*call, *(f"--set={option}" for option in options), program=script)
+        assert done.returncode == 0, done.stderr
+        assert "the same command goes on" in done.stdout
+        steps.append(load_checkpoint(folder / LAST)["step"])
+        (tmp_path / "two").mkdir(exist_ok=True)
+        for part in home.glob("last.pt.*"):
+            shutil.copyfile(part, tmp_path / "two" / part.name)
+    assert steps[1] > steps[0] > 0
+    whole = tmp_path / "weights.safetensors"
+    whole.write_bytes(b"".join(part.read_bytes() for part in sorted(home.glob("weights.safetensors.*"))))
+    assert load_model(whole).config.m == 32
+    assert (home / "metrics.jsonl").exists()

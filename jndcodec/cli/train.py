@@ -47,7 +47,13 @@ CHANGEABLE = ("roots", "steps", "minutes", "device", "threads", "validate_minute
     "--decoder-only", is_flag=True, help="Keep the encoder of --init, which rounds at its default effort meanwhile."
 )
 @click.option("--recipe", type=click.Choice(("paper", "scratch", "finetune")), help="A named set of hyperparameters.")
-@click.option("--batch-size", type=int, default=8, show_default=True, help="Patches per step, over all processes.")
+@click.option(
+    "--batch-size",
+    type=int,
+    default=8,
+    show_default=True,
+    help="Patches per step, over all processes; 0: on CUDA what is fastest of 32, 64 and 128, else 8.",
+)
 @click.option("--patch-size", type=int, default=256, show_default=True, help="Pixels; a multiple of 64.")
 @click.option("--stages", default="", metavar="BxP[@SHARE],...", help="Batch and patch over the run: 16x128,8x256@0.6.")
 @click.option("--optimizer", type=click.Choice(("muon", "adam")), help=f"muon for {NATIVE}, adam for the zoo.")

@@ -48,6 +48,13 @@ class Logbook:
         points = "  ".join(f"{p['bpp']:.3f}:{p['psnr']:.2f}/{p['ssimulacra2']:.1f}" for p in values["points"])
         self.say(f"{values['minutes']:7.1f} min  validation {values['score']:.4f}  bpp:PSNR/SSIMULACRA2  {points}")
 
+    def speeds(self, patches_per_second: dict[str, int]) -> None:
+        """What was tried at the start of a run on CUDA, the fastest first."""
+        self._write("speeds", patches_per_second)
+        self.say(
+            "patches/s: " + (", ".join(f"{k} {v}" for k, v in patches_per_second.items()) or "nothing tried works")
+        )
+
     def close(self) -> None:
         if self.progress:
             self.progress.stop()

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from jndcodec.errors import InputError
+from jndcodec.train import variants
 from jndcodec.train.checkpoint import save_checkpoint
 from jndcodec.train.data import open_dataset
 from jndcodec.train.device import has_bf16, keep_memory_of_steps, pick_bf16, pick_device
@@ -21,7 +22,7 @@ from jndcodec.train.native import build_native_subject
 from jndcodec.train.objective import Objective
 from jndcodec.train.optim import Optimizer, build_optimizer
 from jndcodec.train.schedule import Plateau, cosine
-from jndcodec.train.settings import Settings, parse_stages
+from jndcodec.train.settings import ANY_BATCH, Settings, Stage, parse_stages
 from jndcodec.train.state import about, restore, snapshot
 from jndcodec.train.step import Step
 from jndcodec.train.subject import named_parameters, set_threads
@@ -50,6 +51,9 @@ class Trainer:
         self.save_minutes, self.log_seconds = save_minutes, log_seconds
         self.team = Team()
         self.stages = parse_stages(settings)
+        self.any_batch = self.stages[0].batch == ANY_BATCH
+        if self.any_batch:
+            self.stages = [self.stages[0]._replace(batch=Settings.batch_size)]
         for stage in self.stages:
             if stage.batch % self.team.size:
                 raise InputError(f"a batch of {stage.batch} cannot be shared by {self.team.size} processes")
@@ -115,22 +119,25 @@ class Trainer:
         by_steps = self.done / s.steps if s.steps else 0.0
         return max(by_steps, self.minutes / s.minutes if s.minutes else 0.0)
 
-    def run(self) -> bool:
-        """Train to the end, or until SIGTERM or Ctrl-C; the last checkpoint is on disk after both. True at the end."""
+    def run(self, until: float = float("inf")) -> bool:
+        """Train to the end, or until SIGTERM, Ctrl-C or `until` (of time.monotonic); the last checkpoint is on disk
+        after all of them. True at the end.
+        """
         handlers = {s: signal.signal(s, self._ask_to_stop) for s in (signal.SIGTERM, signal.SIGINT)}
         try:
-            return self._run()
+            self._tune()
+            return self._run(until)
         finally:
             self.log.close()
             for number, handler in handlers.items():
                 signal.signal(number, handler)
 
-    def _run(self) -> bool:
+    def _run(self, until: float) -> bool:
         saved = validated = logged = time.monotonic()
         logged_at = self.done
         while True:
             (progress,) = self.team.agree(self.progress())
-            stop = self.team.any(self.signal is not None)
+            stop = self.team.any(self.signal is not None or time.monotonic() > until)
             if progress >= 1 or stop:
                 break
             self._train_step(progress)
@@ -157,6 +164,20 @@ class Trainer:
         self.team.wait()
         return not stop
 
+    def _tune(self) -> None:
+        """On CUDA, by the clock: find what trains fastest, and write down where its time goes."""
+        minutes = self.settings.minutes
+        if not self.step.graphs or minutes is None or self.signal is not None:
+            return
+        stage = self.stages[0]
+        batches = variants.BATCHES if self.any_batch else (stage.batch,)
+        seconds = min(variants.SECONDS, 6 * minutes)  # a tenth of the run at most
+        rates = variants.choose(self.step, lambda n: self._batch_of(stage._replace(batch=n)), batches, seconds)
+        if rates and self.any_batch:
+            self.stages = [stage._replace(batch=next(iter(rates)).batch)]
+        self.log.speeds({f"{'compiled ' * v.compiled}{v.batch}": round(rate) for v, rate in rates.items()})
+        variants.profile(self.step, self._batch(self.progress()), self.out / "profile.txt")
+
     def _train_step(self, progress: float) -> None:
         s = self.settings
         batch = self._batch(progress)
@@ -168,9 +189,11 @@ class Trainer:
         self.done += 1
 
     def _batch(self, progress: float) -> dict[str, Tensor]:
+        return self._batch_of([stage for stage in self.stages if progress >= stage.start][-1])
+
+    def _batch_of(self, stage: Stage) -> dict[str, Tensor]:
         """This rank's slice of batch number `done`: seed and number say what is in it."""
         rng = np.random.default_rng([self.settings.seed, self.done])
-        stage = [stage for stage in self.stages if progress >= stage.start][-1]
         t = torch.from_numpy(self.subject.draw_t(stage.batch, rng))
         crops = self.data.train.crops(stage.batch, stage.patch, rng, self.device)
         named = dict(zip(("x", "x_jnd"), crops if isinstance(crops, tuple) else (crops,), strict=False))

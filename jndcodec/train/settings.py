@@ -12,6 +12,7 @@ LOSSES = ("rd", "pwl", "iwl", "fwl")
 VARIANTS = ("balanced", "paper")
 FEATURES = ("vgg16", "alexnet", "efficientnet-lite0")
 NATIVE = "jlc-vbr"
+ANY_BATCH = 0  # as batch size: the trainer's choice
 SSIMULACRA2_PATCH = 256  # pixels: its sixth scale drops out of smaller pictures, and it measures something else
 
 
@@ -111,7 +112,7 @@ def check(settings: Settings) -> None:
     """Refuse what cannot work before anything is loaded."""
     metrics = parse_metrics(settings.metric)
     for stage in parse_stages(settings):
-        if stage.patch % 64 or stage.patch < 64 or stage.batch < 1:
+        if stage.patch % 64 or stage.patch < 64 or stage.batch < (1 if settings.stages else ANY_BATCH):
             raise InputError(f"patches of {stage.patch} pixels cannot be coded; take a multiple of 64")
         if "ssimulacra2" in metrics and stage.patch < SSIMULACRA2_PATCH:
             raise InputError(

@@ -6,14 +6,13 @@ What differs from step to step (batch, learning-rate factor, averaging weight) c
 from __future__ import annotations
 
 import copy
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from jndcodec.train.casting import Bf16Weights
 from jndcodec.train.distributed import Team
-from jndcodec.train.objective import Objective
+from jndcodec.train.objective import Objective, Parts
 from jndcodec.train.optim import Optimizer, in_memory_order
 from jndcodec.train.subject import Subject, named_parameters
 
@@ -34,6 +33,7 @@ class Step:
         self.device, self.bf16, self.clip = device, bf16, clip
         self.graphs = graph and device.type == "cuda" and team.size == 1
         self.forward = Bf16Weights(subject.module) if bf16 else subject.module
+        self.parts = self._parts
         self.average = copy.deepcopy(subject.module).eval().requires_grad_(False)
         self.scale, self.fresh = torch.zeros((), device=device), torch.zeros((), device=device)
         self.sums = torch.zeros(len(LOGGED) + 2, device=device)  # LOGGED, steps kept, steps left out
@@ -56,6 +56,11 @@ class Step:
             self._capture()
         else:
             self._eager()
+
+    def use(self, compiled: bool) -> None:
+        """Go on with forward, loss and metric through torch.compile, or without it; the graph is captured anew."""
+        self.parts = torch.compile(self._parts, dynamic=False) if compiled else self._parts
+        self.batch, self.graph, self.eager_steps = {}, None, 0
 
     def _load(self, batch: dict[str, Tensor]) -> None:
         if not self.graphs:
@@ -89,10 +94,8 @@ class Step:
     def _update(self) -> None:
         for _, p in self.subject.module.named_parameters():
             p.grad = None
-        x, t = self.batch["x"], self.batch["t"]
-        with self.team.same_noise(), self.autocast():
-            out = self.forward(x, t)
-        parts = self.objective(x, self.batch.get("x_jnd"), t, out.x_hat.float(), out.bits_y + out.bits_z)
+        with self.team.same_noise():
+            parts = self.parts(self.batch["x"], self.batch.get("x_jnd"), self.batch["t"])
         loss = parts.loss
         if self.subject.auxiliary_loss is not None:
             loss = loss + self.subject.auxiliary_loss()
@@ -100,7 +103,12 @@ class Step:
         with torch.no_grad():
             self._apply(parts)
 
-    def _apply(self, parts: Any) -> None:
+    def _parts(self, x: Tensor, x_jnd: Tensor | None, t: Tensor) -> Parts:
+        with self.autocast():
+            out = self.forward(x, t)
+        return self.objective(x, x_jnd, t, out.x_hat.float(), out.bits_y + out.bits_z)
+
+    def _apply(self, parts: Parts) -> None:
         values = torch.stack([parts.loss.detach(), parts.bpp.mean(), psnr(parts.mse), parts.distortion.mean()])
         clipped, others, values = self._flat_gradients(values)
         norm = torch.linalg.vector_norm(clipped)
