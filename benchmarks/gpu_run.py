@@ -100,6 +100,7 @@ def run(
     resume = (out / "last.pt").exists()
     settings = make_settings(out if resume else None, given, roots=roots, minutes=total or minutes)
     trainer = Trainer(settings, out, resume=resume, save_minutes=2.0)
+    until = max(until, time.monotonic() + 0.5)  # a slow start must not make a call of no step at all
     click.echo(f"{device_name(trainer.device)}, torch {torch.__version__}, bf16 {trainer.step.bf16}")
     try:
         finished = trainer.run(until)
