@@ -19,7 +19,7 @@ MAX_REFUSED = 0.05  # of the draws
 
 
 def with_intervals(rates: list[BdRate], rows: list[Row]) -> list[BdRate]:
-    """The rates with their intervals, where both codecs were measured here, on enough pictures. Rows of all pictures."""
+    """The rates with their intervals, where both codecs were measured here, on enough pictures."""
     pictures = list(dict.fromkeys(row.picture for row in rows))
     if len(pictures) < MIN_PICTURES:
         return rates
