@@ -16,6 +16,12 @@ class InputError(JndcodecError):
     exit_code = 3
 
 
+class ArgumentError(InputError):
+    """The command line makes no sense."""
+
+    exit_code = 2
+
+
 class FormatError(JndcodecError):
     """The bytes are not a .jlc file, or are damaged or cut short."""
 

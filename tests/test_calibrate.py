@@ -15,7 +15,7 @@ from jndcodec.errors import DataError
 from jndcodec.metrics.ssimulacra2 import score
 from jndcodec.rate.jnd import jnd_from_ssimulacra2
 from jndcodec.train import calibrate as calibration
-from jndcodec.train.calibrate import calibrate, margin
+from jndcodec.train.calibrate import calibrate, estimate, margin
 from jndcodec.weights import load_tensors, read_info
 
 
@@ -31,6 +31,13 @@ from jndcodec.weights import load_tensors, read_info
 )
 def test_what_is_asked(jnd: tuple[float, ...], holds: bool) -> None:
     assert (margin(np.array(jnd)) >= 0) == holds
+
+
+def test_the_estimate_is_where_the_mean_reaches_it_or_an_end() -> None:
+    points = [{"t": t, "ssimulacra2": 60 + 30 * t} for t in (0.0, 0.5, 1.0)]
+    assert estimate(points) == pytest.approx((80.2 - 60) / 30, abs=1e-4)
+    assert estimate([point | {"ssimulacra2": 50 + point["t"]} for point in points]) == 1.0
+    assert estimate([point | {"ssimulacra2": 90 + point["t"]} for point in points]) == 0.0
 
 
 def measured(weights: Path, pictures: list[np.ndarray]) -> np.ndarray:

@@ -96,7 +96,7 @@ def call(*arguments: str) -> None:
 def test_bad_calls(data: Path, tmp_path: Path) -> None:
     out, photos = str(tmp_path / "run"), str(data / "train" / "Ref")
     cases = [
-        ([str(data), "--out", out], 3, "--steps N or --minutes M"),
+        ([str(data), "--out", out], 2, "--steps N or --minutes M"),
         ([str(tmp_path / "none"), "--out", out, "--steps", "1"], 12, "no such folder"),
         ([photos, "--out", out, "--steps", "1", "--loss", "iwl"], 12, "JND1"),
         (["--out", out, "--resume"], 6, "no such checkpoint"),

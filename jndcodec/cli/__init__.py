@@ -9,9 +9,11 @@ import sys
 import click
 
 from jndcodec import __version__
+from jndcodec.cli.screen import write_examples
 from jndcodec.errors import DependencyError, JndcodecError
 from jndcodec.threads import wait_calmly
 
+EXAMPLES = ("jndcodec encode photo.png", "jndcodec decode photo.png.jlc -o copy.png")
 # command -> (module with a click command of that name, one line for --help)
 COMMANDS = {
     "encode": ("jndcodec.cli.encode", "Encode pictures to .jlc files."),
@@ -37,6 +39,10 @@ class LazyGroup(click.Group):
         if name not in COMMANDS:
             return None
         return getattr(importlib.import_module(COMMANDS[name][0]), name)
+
+    def format_help_text(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        super().format_help_text(ctx, formatter)
+        write_examples(EXAMPLES, formatter)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):

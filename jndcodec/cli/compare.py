@@ -9,10 +9,19 @@ from pathlib import Path
 import click
 
 from jndcodec.cli.options import weights_option
+from jndcodec.cli.screen import Command
 from jndcodec.rate.jnd import UNCERTAINTY
 
 
-@click.command(short_help="Compare a picture with its decoded version.", epilog=UNCERTAINTY)
+@click.command(
+    cls=Command,
+    short_help="Compare a picture with its decoded version.",
+    epilog=UNCERTAINTY,
+    examples=(
+        "jndcodec compare photo.png photo.png.jlc",
+        "jndcodec compare photo.png photo.avif --html look.html",
+    ),
+)
 @click.argument("original", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.argument("decoded", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.option("--html", type=click.Path(dir_okay=False, path_type=Path), help="Write a page with the flicker viewer.")

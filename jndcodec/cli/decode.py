@@ -21,11 +21,24 @@ from jndcodec.cli.options import (
 )
 from jndcodec.cli.paths import JLC_SUFFIXES, PIPE, decoded_name, plan, read_jlc
 from jndcodec.cli.report import Done, kilobytes
+from jndcodec.cli.screen import Command
 
 ORIGINAL = "original"  # --format: the suffix that the picture had before it was encoded
 
 
-@click.command(short_help="Decode .jlc files to pictures.")
+@click.command(
+    cls=Command,
+    short_help="Decode .jlc files to pictures.",
+    examples=(
+        "jndcodec decode photo.png.jlc -o copy.png",
+        "jndcodec decode small/ -o back/ --format original",
+        "jndcodec decode - --format webp",
+    ),
+    sections={
+        "Model": ("weights", "device", "precision", "threads"),
+        "Files": ("output", "suffix", "existing", "times", "limit", "jobs", "as_json"),
+    },
+)
 @inputs_and_output
 @click.option(
     "--format",

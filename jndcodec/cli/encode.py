@@ -23,6 +23,7 @@ from jndcodec.cli.options import (
 )
 from jndcodec.cli.paths import PIPE, encoded_name, plan
 from jndcodec.cli.report import Done, kilobytes
+from jndcodec.cli.screen import Command
 from jndcodec.errors import DependencyError, InputError, ModelError
 from jndcodec.images.suffixes import PICTURE_SUFFIXES
 from jndcodec.rate.jnd import UNCERTAINTY
@@ -33,7 +34,22 @@ if TYPE_CHECKING:
 POSITIVE = click.FloatRange(0, min_open=True)
 
 
-@click.command(short_help="Encode pictures to .jlc files.", epilog=UNCERTAINTY)
+@click.command(
+    cls=Command,
+    short_help="Encode pictures to .jlc files.",
+    epilog=UNCERTAINTY,
+    examples=(
+        "jndcodec encode photo.png",
+        "jndcodec encode photo.png --jnd 0.5 -o photo.jlc",
+        "jndcodec encode holiday/ -o small/ --skip-existing",
+    ),
+    sections={
+        "How good, or how small (one of)": ("jnd", "quality", "bpp", "size"),
+        "Model and effort": ("model", "weights", "effort", "device", "precision", "threads"),
+        "What goes in": ("lossless", "strip", "keep_hidden", "verify", "limit"),
+        "Files": ("output", "existing", "times", "jobs", "as_json"),
+    },
+)
 @inputs_and_output
 @click.option(
     "--jnd",

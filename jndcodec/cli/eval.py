@@ -11,6 +11,7 @@ from pathlib import Path
 
 import click
 
+from jndcodec.cli.screen import Command
 from jndcodec.rate.jnd import UNCERTAINTY, ssimulacra2_from_jnd
 
 CODECS = "jpeg,webp,avif,avif-ssim,jpeg2000"
@@ -21,6 +22,16 @@ def _names(ctx: click.Context, param: click.Parameter, value: str | None) -> lis
 
 
 @click.command(
+    cls=Command,
+    examples=(
+        "jndcodec eval photos/ --out report/ --models jlc-jnd --codecs jpeg,avif",
+        "jndcodec eval photos/ --out report/ --models old=a.safetensors,new=b.safetensors --points 5",
+    ),
+    sections={
+        "What is measured": ("models", "codecs", "points", "metrics", "anchor"),
+        "The report": ("folder", "viewed", "rates"),
+        "How": ("jobs", "device", "precision"),
+    },
     short_help="Measure models against other codecs and write a report.",
     epilog=f"{UNCERTAINTY} One JND is SSIMULACRA2 {ssimulacra2_from_jnd(1, False):g} for classic codecs and "
     f"{ssimulacra2_from_jnd(1):g} for learned ones.",
@@ -54,7 +65,7 @@ def eval(
     Writes results.csv, results.json, plots/ (SVG and PNG) and report.html, a page that needs no network and lets you
     look at the pictures, into the folder of --out.
     """
-    from jndcodec.errors import DependencyError, InputError
+    from jndcodec.errors import ArgumentError, DependencyError
     from jndcodec.evaluate.codecs import check_unique, parse_coder
     from jndcodec.evaluate.extensions import named_coder
     from jndcodec.evaluate.metrics import choose
@@ -69,7 +80,7 @@ def eval(
     coders = [parse_coder(spec, lambda name: model_coder(name, device, precision), points) for spec in models or []]
     coders += [parse_coder(spec, named_coder, points) for spec in codecs]
     if not coders:
-        raise InputError("nothing to measure: name --models or --codecs")
+        raise ArgumentError("nothing to measure: name --models or --codecs")
     check_unique(coders)
     chosen, skipped = choose(metrics)
     for name, needs in skipped.items():
@@ -77,7 +88,7 @@ def eval(
     sources = find_sources(images)
     known = [coder.name for coder in coders] + [curve.name for curve in references(sources)]
     if anchor and anchor not in known:
-        raise InputError(f"--anchor {anchor} is not among the curves here: {', '.join(known)}")
+        raise ArgumentError(f"--anchor {anchor} is not among the curves here: {', '.join(known)}")
     for source in sources:
         for note in source.notes:
             click.echo(f"{source.path}: note: {note}", err=True)

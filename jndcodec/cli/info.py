@@ -10,12 +10,17 @@ import click
 
 from jndcodec.cli.paths import read_jlc
 from jndcodec.cli.report import json_option, kilobytes, report_error
+from jndcodec.cli.screen import Command
 from jndcodec.container.jlc import VERSION, Section, parse
 from jndcodec.errors import JndcodecError
 from jndcodec.installed import find_by_id
 
 
-@click.command(short_help="Show what is in .jlc files.")
+@click.command(
+    cls=Command,
+    short_help="Show what is in .jlc files.",
+    examples=("jndcodec info photo.png.jlc", "jndcodec info --json small/a.png.jlc small/b.png.jlc"),
+)
 @click.argument("files", nargs=-1, required=True, metavar="FILE...")
 @json_option
 def info(files: tuple[str, ...], as_json: bool) -> None:

@@ -8,11 +8,16 @@ from typing import Any
 
 import click
 
+from jndcodec.cli.screen import Command
 from jndcodec.installed import add_model, available_models
 from jndcodec.weights import ModelInfo
 
 
-@click.command(short_help="List the models that are installed.")
+@click.command(
+    cls=Command,
+    short_help="List the models that are installed.",
+    examples=("jndcodec models", "jndcodec models --add runs/fwl/model.safetensors"),
+)
 @click.option(
     "--add",
     type=click.Path(path_type=Path),

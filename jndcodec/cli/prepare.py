@@ -7,8 +7,17 @@ from pathlib import Path
 
 import click
 
+from jndcodec.cli.screen import Command
 
-@click.command(short_help="Make a training set from photos.")
+
+@click.command(
+    cls=Command,
+    short_help="Make a training set from photos.",
+    examples=(
+        "jndcodec prepare photos/ --out set/",
+        "jndcodec prepare camera/ more/ --out set/ --reduce 3 --jnd-level strict",
+    ),
+)
 @click.argument("sources", nargs=-1, required=True, metavar="SRC...", type=click.Path(path_type=Path))
 @click.option("-o", "--out", required=True, type=click.Path(path_type=Path), metavar="ROOT", help="Folder of the set.")
 @click.option("--tile", type=click.IntRange(16), default=512, show_default=True, help="Side of the square tiles.")

@@ -10,18 +10,48 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
+from jndcodec.cli.screen import Command
 from jndcodec.errors import InputError
 from jndcodec.train.settings import FEATURES, LOSSES, NATIVE, VARIANTS, Settings
 
+POSITIVE = click.FloatRange(0, min_open=True)
 # What a resumed run may change; the rest is in the checkpoint.
 CHANGEABLE = ("roots", "steps", "minutes", "device", "threads", "validate_minutes")
 
 
-@click.command(short_help="Train or fine-tune a model.")
+@click.command(
+    cls=Command,
+    short_help="Train or fine-tune a model.",
+    examples=(
+        "jndcodec train set/ --out runs/base --minutes 60",
+        "jndcodec train set/ --out runs/fwl --loss fwl --init runs/base/model.safetensors --minutes 60",
+        "jndcodec train --out runs/base --resume",
+    ),
+    sections={
+        "The run": ("out", "steps", "minutes", "resume", "export_only", "name", "seed"),
+        "The loss": ("loss", "variant", "metric", "lmbda", "weight", "features", "feature_weights"),
+        "The model": ("model", "config", "quality", "pretrained", "init", "decoder_only"),
+        "Batches and steps": (
+            "recipe",
+            "batch_size",
+            "patch_size",
+            "stages",
+            "optimizer",
+            "schedule",
+            "lr",
+            "aux_lr",
+            "clip",
+            "warmup",
+            "ema",
+        ),
+        "The machine": ("device", "precision", "threads"),
+        "Looking on": ("validate_minutes", "validate_pictures", "save_minutes", "log_seconds"),
+    },
+)
 @click.argument("roots", nargs=-1, metavar="[ROOT]...")
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder of the run.")
-@click.option("--steps", type=int, help="Train this many steps.")
-@click.option("--minutes", type=float, help="Train this long; the learning rate follows the clock.")
+@click.option("--steps", type=click.IntRange(1), help="Train this many steps.")
+@click.option("--minutes", type=POSITIVE, help="Train this long; the learning rate follows the clock.")
 @click.option("--loss", type=click.Choice(LOSSES), default="rd", show_default=True, help="rd needs no JND1 pictures.")
 @click.option("--variant", type=click.Choice(VARIANTS), default="balanced", show_default=True, help="Of the loss.")
 @click.option(
@@ -30,7 +60,7 @@ CHANGEABLE = ("roots", "steps", "minutes", "device", "threads", "validate_minute
     show_default=True,
     help="mse, ms-ssim, ssimulacra2, cvvdp, or a mix: mse:1,ms-ssim:1.",
 )
-@click.option("--weight", type=float, help="Share of the first term of pwl, iwl and fwl.")
+@click.option("--weight", type=click.FloatRange(0, 1), help="Share of the first term of pwl, iwl and fwl.")
 @click.option(
     "--features", type=click.Choice(FEATURES), help="Network of fwl: vgg16 for --variant paper, else alexnet."
 )
@@ -49,28 +79,34 @@ CHANGEABLE = ("roots", "steps", "minutes", "device", "threads", "validate_minute
 @click.option("--recipe", type=click.Choice(("paper", "scratch", "finetune")), help="A named set of hyperparameters.")
 @click.option(
     "--batch-size",
-    type=int,
+    type=click.IntRange(0),
     default=8,
     show_default=True,
     help="Patches per step, over all processes; 0: on CUDA what is fastest of 32, 64 and 128, else 8.",
 )
-@click.option("--patch-size", type=int, default=256, show_default=True, help="Pixels; a multiple of 64.")
+@click.option("--patch-size", type=click.IntRange(64), default=256, show_default=True, help="Pixels; a multiple of 64.")
 @click.option("--stages", default="", metavar="BxP[@SHARE],...", help="Batch and patch over the run: 16x128,8x256@0.6.")
 @click.option("--optimizer", type=click.Choice(("muon", "adam")), help=f"muon for {NATIVE}, adam for the zoo.")
 @click.option("--schedule", type=click.Choice(("cosine", "plateau")), help="cosine, with a warm-up.")
-@click.option("--lr", type=float, help="Peak learning rate.")
-@click.option("--aux-lr", type=float, default=1e-3, show_default=True, help="Of the zoo models' auxiliary loss.")
-@click.option("--clip", type=float, default=1.0, show_default=True, help="Largest norm of the gradient.")
-@click.option("--warmup", type=float, default=0.02, show_default=True, help="Share of the run.")
-@click.option("--ema", type=float, default=0.998, show_default=True, help="Decay of the averaged weights; 0: none.")
+@click.option("--lr", type=POSITIVE, help="Peak learning rate.")
+@click.option("--aux-lr", type=POSITIVE, default=1e-3, show_default=True, help="Of the zoo models' auxiliary loss.")
+@click.option("--clip", type=POSITIVE, default=1.0, show_default=True, help="Largest norm of the gradient.")
+@click.option("--warmup", type=click.FloatRange(0, 1), default=0.02, show_default=True, help="Share of the run.")
+@click.option(
+    "--ema",
+    type=click.FloatRange(0, 1, max_open=True),
+    default=0.998,
+    show_default=True,
+    help="Decay of the averaged weights; 0: none.",
+)
 @click.option("--seed", type=int, default=1, show_default=True)
 @click.option("--device", default="auto", show_default=True, help="cpu, cuda, cuda:1.")
 @click.option("--precision", type=click.Choice(("auto", "bf16", "float32")), default="auto", show_default=True)
-@click.option("--threads", type=int, help="CPU threads of one process.")
-@click.option("--validate-minutes", type=float, default=10.0, show_default=True, help="Between validations.")
+@click.option("--threads", type=click.IntRange(1), help="CPU threads of one process.")
+@click.option("--validate-minutes", type=POSITIVE, default=10.0, show_default=True, help="Between validations.")
 @click.option("--validate-pictures", type=click.IntRange(1), default=12, show_default=True)
-@click.option("--save-minutes", type=float, default=10.0, show_default=True, help="Between checkpoints.")
-@click.option("--log-seconds", type=float, default=30.0, show_default=True, help="Between lines of the log.")
+@click.option("--save-minutes", type=POSITIVE, default=10.0, show_default=True, help="Between checkpoints.")
+@click.option("--log-seconds", type=POSITIVE, default=30.0, show_default=True, help="Between lines of the log.")
 @click.option("--resume", is_flag=True, help="Go on with the run in --out exactly where it stopped.")
 @click.option("--export", "export_only", is_flag=True, help="Only write the weights file of the run in --out.")
 @click.option("--name", default="model", show_default=True, help="Of the exported weights.")
@@ -86,6 +122,8 @@ def train(ctx: click.Context, roots: tuple[str, ...], out: Path, recipe: str | N
     name = options.pop("name")
     options |= {key: options[key] or "" for key in ("optimizer", "schedule", "features")}
     options["roots"] = tuple(str(Path(root).resolve()) for root in roots)
+    if resume and export_only:
+        raise click.UsageError("--resume goes on and --export only writes: give one.")
     given = {key for key in options if ctx.get_parameter_source(key) is ParameterSource.COMMANDLINE}
     if resume or export_only:
         settings = stored_settings(out, {key: options[key] for key in given})

@@ -11,12 +11,17 @@ import click
 from jndcodec.cli.decode import decode
 from jndcodec.cli.options import runtime_option, weights_option
 from jndcodec.cli.paths import JLC_SUFFIXES, PIPE, encoded_name, plan, read_jlc
+from jndcodec.cli.screen import Command
 from jndcodec.errors import ModelError
 from jndcodec.installed import find_by_id
 from jndcodec.weights import ModelInfo, read_info
 
 
-@click.command(short_help="Show .jlc files in a browser.")
+@click.command(
+    cls=Command,
+    short_help="Show .jlc files in a browser.",
+    examples=("jndcodec view photo.png.jlc", "jndcodec view --no-browser small/a.png.jlc"),
+)
 @click.argument("files", nargs=-1, required=True, metavar="FILE...")
 @runtime_option
 @weights_option

@@ -8,11 +8,16 @@ import click
 
 from jndcodec.cli.options import runtime_option
 from jndcodec.cli.report import kilobytes
+from jndcodec.cli.screen import Command
 from jndcodec.installed import available_models, find_by_name
 from jndcodec.weights import read_info
 
 
-@click.command(short_help="Write a page that decodes .jlc files in a browser.")
+@click.command(
+    cls=Command,
+    short_help="Write a page that decodes .jlc files in a browser.",
+    examples=("jndcodec web --out site/", "jndcodec web --out site/ --model jlc-jnd --force"),
+)
 @click.option("--out", required=True, type=click.Path(file_okay=False, path_type=Path), help="Folder to write.")
 @runtime_option
 @click.option(

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import numpy as np
 
-from jndcodec.errors import DependencyError, InputError
+from jndcodec.errors import ArgumentError, DependencyError
 from jndcodec.sampling import spread
 
 
@@ -166,21 +166,21 @@ def parse_coder(spec: str, make: Callable[[str], Coder], points: int | None = No
         try:
             settings = tuple(sorted({float(value) for value in listed.split("/")}))
         except ValueError:
-            raise InputError(f"'{spec}': settings are numbers separated by slashes, as in {name}:50/70/90") from None
+            raise ArgumentError(f"'{spec}': settings are numbers separated by slashes, as in {name}:50/70/90") from None
         return replace(coder, settings=settings)
     return replace(coder, settings=tuple(spread(coder.settings, points))) if points else coder
 
 
 def classic_coder(name: str) -> Coder:
     if name not in CLASSIC:
-        raise InputError(f"no codec '{name}'; there are {', '.join(CLASSIC)}")
+        raise ArgumentError(f"no codec '{name}'; there are {', '.join(CLASSIC)}")
     return CLASSIC[name]()
 
 
 def check_unique(coders: list[Coder]) -> None:
     names = [coder.name for coder in coders]
     if twice := {name for name in names if names.count(name) > 1}:
-        raise InputError(
+        raise ArgumentError(
             f"named twice: {', '.join(sorted(twice))}; give each codec and model once, and models of one name others: "
             "--models A=FILE,B=FILE"
         )

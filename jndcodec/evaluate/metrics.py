@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from jndcodec.errors import InputError
+from jndcodec.errors import ArgumentError, InputError
 from jndcodec.evaluate.extensions import extra_metrics
 from jndcodec.metrics import arrays
 from jndcodec.metrics.external import EXTERNAL, Metric
@@ -34,7 +34,7 @@ def choose(names: list[str] | None) -> tuple[list[Metric], dict[str, str]]:
     if names is not None:
         for name in names:
             if name not in BY_NAME:
-                raise InputError(f"no metric '{name}'; there are {', '.join(BY_NAME)}")
+                raise ArgumentError(f"no metric '{name}'; there are {', '.join(BY_NAME)}")
             if missing := BY_NAME[name].missing():
                 raise InputError(f"metric '{name}' needs: {missing}")
         return [m for m in METRICS if m.name in names or m.name == "ssimulacra2"], {}

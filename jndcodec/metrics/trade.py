@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from jndcodec.errors import InputError
+from jndcodec.errors import ArgumentError
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -76,7 +76,7 @@ def parse_metrics(text: str) -> dict[str, float]:
     for part in text.split(","):
         name, _, share = part.strip().partition(":")
         if name not in (COMPANIONS if shares else METRICS):
-            raise InputError(
+            raise ArgumentError(
                 f"unknown metric {name!r}; choose from {', '.join(METRICS)}, or mix them: mse:1,ms-ssim:1 "
                 "(tone too, after the first)"
             )
@@ -120,7 +120,7 @@ def _positive(text: str) -> float:
     except ValueError:
         value = 0.0
     if value <= 0:
-        raise InputError(f"--lambda takes a positive number, or LOW:HIGH for a model of all rates, not {text!r}")
+        raise ArgumentError(f"--lambda takes a positive number, or LOW:HIGH for a model of all rates, not {text!r}")
     return value
 
 
@@ -128,4 +128,4 @@ def _share(metric: str, text: str) -> float:
     try:
         return float(text or 1)
     except ValueError:
-        raise InputError(f"the share of {metric} must be a number, not {text!r}") from None
+        raise ArgumentError(f"the share of {metric} must be a number, not {text!r}") from None

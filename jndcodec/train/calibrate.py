@@ -25,7 +25,7 @@ from jndcodec.entropy.scale_network import T_MAX
 from jndcodec.errors import DataError
 from jndcodec.metrics.ssimulacra2 import score
 from jndcodec.model.export import rewrite_calibration
-from jndcodec.rate.jnd import jnd_from_ssimulacra2
+from jndcodec.rate.jnd import jnd_from_ssimulacra2, ssimulacra2_from_jnd
 from jndcodec.rate.search import Expected, search
 from jndcodec.weights import ModelInfo
 
@@ -50,6 +50,12 @@ def calibrate(path: str | Path, pictures: Sequence[np.ndarray]) -> ModelInfo:
     knob = T_MAX if knob < 0 else knob
     found = {"t_1jnd": round(knob / T_MAX, 6), "jnd": summary(jnd_at(codec, pictures, knob))}
     return rewrite_calibration(path, codec.info.calibration | found)
+
+
+def estimate(points: Sequence[dict[str, float]]) -> float:
+    """t at one JND from {t, ssimulacra2} of a validation, t rising: where the mean reaches it, or the nearer end."""
+    scores = np.maximum.accumulate([point["ssimulacra2"] for point in points])
+    return round(float(np.interp(ssimulacra2_from_jnd(MEAN), scores, [point["t"] for point in points])), 5)
 
 
 def jnd_at(codec: Codec, pictures: Sequence[np.ndarray], knob: int) -> np.ndarray:

@@ -21,7 +21,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from jndcodec.errors import DependencyError, InputError, ModelError
+from jndcodec.errors import ArgumentError, DependencyError, InputError, ModelError
 
 State = dict[str, Any]
 
@@ -182,7 +182,7 @@ def load_features(name: str, path: str | Path | None = None, *, normalise: bool 
     DependencyError (no weights anywhere; the message names what to install).
     """
     if name not in NETWORKS:
-        raise InputError(f"unknown feature network {name}; choose one of {', '.join(NETWORKS)}")
+        raise ArgumentError(f"unknown feature network {name}; choose one of {', '.join(NETWORKS)}")
     network = NETWORKS[name]
     file = _local_file(network, path)
     state = _read(file) if file else _download(name, network)

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from jndcodec.errors import InputError
+from jndcodec.errors import ArgumentError
 from jndcodec.train import variants
 from jndcodec.train.checkpoint import save_checkpoint
 from jndcodec.train.data import open_dataset
@@ -56,7 +56,7 @@ class Trainer:
             self.stages = [self.stages[0]._replace(batch=Settings.batch_size)]
         for stage in self.stages:
             if stage.batch % self.team.size:
-                raise InputError(f"a batch of {stage.batch} cannot be shared by {self.team.size} processes")
+                raise ArgumentError(f"a batch of {stage.batch} cannot be shared by {self.team.size} processes")
         self.device = pick_device(settings.device, self.team.local_rank)
         self.team.join(self.device)
         keep_memory_of_steps()

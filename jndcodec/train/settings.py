@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, NamedTuple
 
-from jndcodec.errors import DataError, InputError
+from jndcodec.errors import ArgumentError
 from jndcodec.metrics.trade import parse_metrics
 
 LOSSES = ("rd", "pwl", "iwl", "fwl")
@@ -87,7 +87,7 @@ def parse_config(text: str) -> dict[str, int]:
     for part in filter(None, (p.strip() for p in text.split(","))):
         name, _, value = part.partition("=")
         if not value.isdigit():
-            raise InputError(f"--config takes NAME=NUMBER pairs such as n8=3,n16=2, not {part!r}")
+            raise ArgumentError(f"--config takes NAME=NUMBER pairs such as n8=3,n16=2, not {part!r}")
         values[name.strip()] = int(value)
     return values
 
@@ -101,10 +101,10 @@ def parse_stages(settings: Settings) -> list[Stage]:
         shape, _, start = part.strip().partition("@")
         batch, _, patch = shape.partition("x")
         if not (batch.isdigit() and patch.isdigit()):
-            raise InputError(f"--stages takes BATCHxPATCH[@SHARE] such as 16x128,8x256@0.6, not {part!r}")
+            raise ArgumentError(f"--stages takes BATCHxPATCH[@SHARE] such as 16x128,8x256@0.6, not {part!r}")
         stages.append(Stage(_number(start or "0", "the start of a stage"), int(batch), int(patch)))
     if stages[0].start != 0 or any(b.start <= a.start for a, b in zip(stages, stages[1:], strict=False)):
-        raise InputError("--stages must begin at 0 and go up, such as 16x128,8x256@0.6")
+        raise ArgumentError("--stages must begin at 0 and go up, such as 16x128,8x256@0.6")
     return stages
 
 
@@ -113,26 +113,26 @@ def check(settings: Settings) -> None:
     metrics = parse_metrics(settings.metric)
     for stage in parse_stages(settings):
         if stage.patch % 64 or stage.patch < 64 or stage.batch < (1 if settings.stages else ANY_BATCH):
-            raise InputError(f"patches of {stage.patch} pixels cannot be coded; take a multiple of 64")
+            raise ArgumentError(f"patches of {stage.patch} pixels cannot be coded; take a multiple of 64")
         if "ssimulacra2" in metrics and stage.patch < SSIMULACRA2_PATCH:
-            raise InputError(
+            raise ArgumentError(
                 f"SSIMULACRA2 is another measure on patches of {stage.patch} pixels: train on {SSIMULACRA2_PATCH} or "
                 "more, or by another --metric"
             )
     if not settings.roots:
-        raise DataError("no training data given: name a folder made by `jndcodec prepare`, or one of photos")
+        raise ArgumentError("no training data given: name a folder made by `jndcodec prepare`, or one of photos")
     if settings.steps is None and settings.minutes is None:
-        raise InputError("say how long to train: --steps N or --minutes M")
+        raise ArgumentError("say how long to train: --steps N or --minutes M")
     if (settings.steps is not None and settings.steps < 1) or (settings.minutes is not None and settings.minutes <= 0):
-        raise InputError("--steps and --minutes must be positive")
+        raise ArgumentError("--steps and --minutes must be positive")
     if settings.decoder_only and not (settings.native and settings.init):
-        raise InputError(f"--decoder-only goes on from {NATIVE} weights: name them with --init FILE")
+        raise ArgumentError(f"--decoder-only goes on from {NATIVE} weights: name them with --init FILE")
     if settings.native and settings.pretrained:
-        raise InputError(f"--pretrained is for zoo models; start {NATIVE} from weights with --init FILE")
+        raise ArgumentError(f"--pretrained is for zoo models; start {NATIVE} from weights with --init FILE")
 
 
 def _number(text: str, what: str) -> float:
     try:
         return float(text)
     except ValueError:
-        raise InputError(f"{what} must be a number, not {text!r}") from None
+        raise ArgumentError(f"{what} must be a number, not {text!r}") from None

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from jndcodec.errors import DependencyError, InputError, ModelError, OutputError
+from jndcodec.errors import ArgumentError, DependencyError, ModelError, OutputError
 from jndcodec.metrics.trade import LEVELS, fixed_rate, parse_metrics, zoo_range
 from jndcodec.model.vbr import Output
 from jndcodec.train.settings import NATIVE, Settings
@@ -48,11 +48,11 @@ def build_zoo_subject(settings: Settings) -> Subject:
     """A model by its name in the zoo, with random, downloaded or given weights."""
     models = _image_models()
     if settings.model not in models:
-        raise InputError(f"unknown model {settings.model!r}; choose {NATIVE} or one of {', '.join(models)}")
+        raise ArgumentError(f"unknown model {settings.model!r}; choose {NATIVE} or one of {', '.join(models)}")
     if settings.config:
-        raise InputError(f"--config is for {NATIVE}; a zoo model has --quality")
+        raise ArgumentError(f"--config is for {NATIVE}; a zoo model has --quality")
     if settings.precision == "bf16":
-        raise InputError("the zoo's likelihoods need float32; leave out --precision bf16")
+        raise ArgumentError("the zoo's likelihoods need float32; leave out --precision bf16")
     variable = settings.model.endswith("-vbr")
     shares = parse_metrics(settings.metric)
     module = ZooModel(_create(models, settings, next(iter(shares)), variable), variable)
@@ -103,7 +103,7 @@ def _create(models: Mapping[str, Any], settings: Settings, metric: str, variable
     try:
         return models[settings.model](**options)
     except ValueError as error:
-        raise InputError(f"{settings.model} has no --quality {settings.quality}: {error}") from None
+        raise ArgumentError(f"{settings.model} has no --quality {settings.quality}: {error}") from None
     except OSError as error:  # URLError is one
         raise ModelError(
             f"cannot download {settings.model}: {error}; on a machine without a network leave out --pretrained"
