@@ -32,7 +32,8 @@ def test_every_screen_has_two_examples_that_are_taken(
         _, called, *arguments = shlex.split(line)
         command = cli.get_command(click.Context(cli), called)
         assert command is not None and called == (name or called)
-        command.make_context(called, arguments)  # parses all of it; runs nothing
+        parent = click.Context(cli, help_option_names=["-h", "--help"])
+        command.make_context(called, arguments, parent)  # parses all of it; runs nothing
 
 
 @pytest.mark.parametrize("name", COMMANDS)
