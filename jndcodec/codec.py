@@ -6,6 +6,8 @@ picture ─ images ─ rate (which t) ─ effort (how hard) ─ model (symbols) 
 from __future__ import annotations
 
 import functools
+import os
+import sys
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,12 +16,14 @@ from PIL import Image
 
 from jndcodec.container.jlc import Flags, Jlc, Section, parse
 from jndcodec.container.sections import pack_extras, unpack_alpha
-from jndcodec.errors import ModelError, TargetError
+from jndcodec.errors import InputError, ModelError, TargetError
 from jndcodec.images.loading import MAX_PIXELS, Picture
 from jndcodec.installed import find_by_id, find_by_name
 from jndcodec.lossless import (
     DEFAULT_EFFORT,
+    Encoded,
     Source,
+    as_bytes,
     as_image,
     check_pixels,
     check_sides,
@@ -38,6 +42,7 @@ if TYPE_CHECKING:  # models are imported where they are used: torch takes second
     from jndcodec.rate import target
 
 NO_PHOTO = 6.0  # lossless at the quickest in multiples of the model's bytes: photos take 10 to 30
+_forked = False  # from a process that had a model
 BEYOND = 1.05  # JND: a note says so where a picture that is no photo comes out further away
 
 
@@ -57,6 +62,7 @@ class Codec:
         checkpoint (jndcodec.model.zoo). device: auto, cpu, cuda or mps; precision: auto, fp32 or bf16 of the
         transforms, which any file decodes in. ModelError if missing."""
         _limit_threads(threads)
+        _survive_forks()
         if weights and is_foreign(weights):
             from jndcodec.model.zoo import ZooModel
 
@@ -183,9 +189,10 @@ class Codec:
         """`encode` for each picture, with the same options."""
         return [self.encode(image, **options) for image in images]
 
-    def decode(self, data: bytes, *, max_pixels: int | None = MAX_PIXELS, progress: Progress = silent) -> Image.Image:
-        """The picture in .jlc bytes, with alpha and metadata. FormatError, VersionError, ModelError, SymbolError."""
-        jlc = parse(data)
+    def decode(self, data: Encoded, *, max_pixels: int | None = MAX_PIXELS, progress: Progress = silent) -> Image.Image:
+        """The picture in a .jlc file (its bytes, path or binary stream), with alpha and metadata.
+        InputError, FormatError, VersionError, ModelError, SymbolError, LimitError."""
+        jlc = parse(as_bytes(data))
         if jlc.lossless:
             return decode_lossless(jlc, max_pixels)
         if jlc.model_id != self.id:
@@ -198,11 +205,29 @@ class Codec:
         return as_image(jlc, rgb, alpha)
 
 
-def _limit_threads(threads: int | None) -> None:
-    if threads:
-        import torch
+@functools.cache
+def _survive_forks() -> None:
+    """A child of this process has none of torch's threads, and would wait for them for ever: it works on one."""
 
-        torch.set_num_threads(threads)
+    def in_child() -> None:
+        global _forked
+        _forked = True
+        sys.modules["torch"].set_num_threads(1)
+
+    import torch  # noqa: F401
+
+    if hasattr(os, "register_at_fork"):
+        os.register_at_fork(after_in_child=in_child)
+
+
+def _limit_threads(threads: int | None) -> None:
+    if threads is None:
+        return
+    if threads < 1:
+        raise InputError(f"{threads} threads cannot work: give 1 or more")
+    import torch
+
+    torch.set_num_threads(1 if _forked else threads)
 
 
 def missing_model(jlc: Jlc) -> str:
@@ -241,7 +266,7 @@ def encode(
 
 
 def decode(
-    data: bytes,
+    data: Encoded,
     *,
     weights: str | Path | None = None,
     device: str = "auto",
@@ -250,8 +275,9 @@ def decode(
     max_pixels: int | None = MAX_PIXELS,
     progress: Progress = silent,
 ) -> Image.Image:
-    """The picture in .jlc bytes, by the installed model that the file names, or by `weights`. A lossless file needs no
-    model, nor torch."""
+    """The picture in a .jlc file (its bytes, path or binary stream), by the installed model that the file names, or by
+    `weights`. A lossless file needs no model, nor torch."""
+    data = as_bytes(data)
     jlc = parse(data)
     if jlc.lossless:
         return decode_lossless(jlc, max_pixels)

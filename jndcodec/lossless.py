@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import os
 import warnings
-from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -13,14 +13,14 @@ from jndcodec.container.jlc import MAX_SIDE, Jlc, Section
 from jndcodec.container.lossless import unpack_lossless
 from jndcodec.container.sections import pack_extras, unpack_metadata
 from jndcodec.effort import level_of
-from jndcodec.errors import LimitError
-from jndcodec.images.loading import MAX_PIXELS, Picture, load_picture, picture_to_image
+from jndcodec.errors import InputError, LimitError
+from jndcodec.images.loading import MAX_PIXELS, Loadable, Picture, load_picture, picture_to_image
 from jndcodec.model.interface import Progress, silent
 from jndcodec.rate.exact import ExactFile
 from jndcodec.rate.goal import Goal
 
-Loadable = str | Path | bytes | BinaryIO | Image.Image
 Source = Loadable | Picture
+Encoded = bytes | bytearray | memoryview | str | os.PathLike[str] | BinaryIO
 DEFAULT_EFFORT = 3
 
 
@@ -44,6 +44,23 @@ def encode_lossless(
         exact.check()
     progress(1.0)
     return data
+
+
+def as_bytes(source: Encoded) -> bytes:
+    """The bytes of a .jlc file: these themselves, or those of a path or a binary stream. InputError."""
+    if isinstance(source, bytes):
+        return source
+    if isinstance(source, (bytearray, memoryview)):
+        return bytes(source)
+    try:
+        if isinstance(source, (str, os.PathLike)):
+            with open(source, "rb") as stream:
+                return stream.read()
+        return source.read()
+    except AttributeError:
+        raise InputError(f"{type(source).__name__} is none of bytes, a path or a binary stream") from None
+    except OSError as error:
+        raise InputError(f"{source}: cannot be read ({error.strerror})") from error
 
 
 def decode_lossless(jlc: Jlc, max_pixels: int | None = MAX_PIXELS) -> Image.Image:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import shutil
 import stat
 import sys
@@ -17,6 +18,31 @@ from typing import BinaryIO
 from jndcodec.errors import OutputError
 
 STDOUT = "-"
+_STANDARD = {"/dev/stdin": 0, "/dev/stdout": 1, "/dev/stderr": 2}
+_OPENED = re.compile(r"/dev/fd/(\d+)|/proc/(?:self|thread-self|(?P<process>\d+))/fd/(?P<number>\d+)")
+_MOST_LINKS = 40  # as the system follows
+
+
+def descriptor(path: str | Path) -> int | None:
+    """The number of the open file that a path is: "-", /dev/stdout, /dev/fd/N, /proc/self/fd/N or a link to one.
+
+    None for other paths. What the shell has opened is written through, never replaced.
+    """
+    name = str(path)
+    if name == STDOUT:
+        return 1
+    for _ in range(_MOST_LINKS):
+        name = os.path.abspath(name)
+        if name in _STANDARD:
+            return _STANDARD[name]
+        match = _OPENED.fullmatch(name)
+        if match and match["process"] in (None, str(os.getpid())):
+            return int(match[1] or match["number"])
+        try:
+            name = os.path.join(os.path.dirname(name), os.readlink(name))
+        except OSError:  # no link, as a rule
+            break
+    return None
 
 
 def check_output(path: str | Path, force: bool) -> None:
@@ -24,12 +50,11 @@ def check_output(path: str | Path, force: bool) -> None:
 
     Cheap, so that it can run before the work as well as after it.
     """
-    if str(path) == STDOUT:
+    if descriptor(path) is not None:
         return
-    path = Path(path)
-    if path.is_dir():
+    if os.path.isdir(path):
         raise OutputError(f"{path}: is a folder; name a file in it")
-    if path.exists() and not force and not is_device(path):
+    if os.path.exists(path) and not force and not is_device(path):
         raise OutputError(f"{path}: exists already; overwrite it with --force, or choose another name with -o")
 
 
@@ -39,20 +64,21 @@ def writing(path: str | Path, force: bool = False) -> Iterator[BinaryIO]:
 
     The bytes go to a hidden file beside `path`, which takes its name at the end by one rename: a full disk, an error or
     Ctrl-C leaves nothing, and no reader sees half a file. No fsync: a power cut may lose the file, as with any copy.
-    Missing folders are made. Standard output ("-"), devices and pipes are written in one piece at the end.
+    Missing folders are made. What is open (`descriptor`), devices and pipes are written in one piece at the end.
     Raises OutputError.
     """
     check_output(path, force)
+    number = descriptor(path)
     try:
-        if str(path) == STDOUT:
+        if number == 1:
             buffer = BytesIO()
             yield buffer
             sys.stdout.buffer.write(buffer.getbuffer())
             sys.stdout.buffer.flush()
-        elif is_device(Path(path)):
+        elif number is not None or is_device(path):
             buffer = BytesIO()
             yield buffer
-            with open(path, "wb", buffering=0) as stream:
+            with open(path if number is None else os.dup(number), "wb") as stream:
                 stream.write(buffer.getbuffer())
         else:
             with _beside(Path(os.path.realpath(path)), force) as stream:  # a link stays one: its target is replaced
@@ -64,7 +90,8 @@ def writing(path: str | Path, force: bool = False) -> Iterator[BinaryIO]:
 @contextmanager
 def _beside(path: Path, force: bool) -> Iterator[BinaryIO]:
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{path.name[:100]}.", suffix=".part", dir=path.parent)
+    # names end at 255 bytes, and a letter takes up to 4
+    handle, name = tempfile.mkstemp(prefix=f".{path.name[:20]}.", suffix=".part", dir=path.parent)
     try:
         with open(handle, "w+b") as stream:
             yield stream
@@ -120,9 +147,9 @@ def write_folder(path: Path, files: Mapping[str, bytes], force: bool, mark: str)
             shutil.rmtree(partial, ignore_errors=True)
 
 
-def is_device(path: Path) -> bool:
-    """/dev/stdout, /dev/null, a named pipe: there is nothing to rename onto."""
-    return path.exists() and not path.is_file() and not path.is_dir()
+def is_device(path: str | Path) -> bool:
+    """/dev/null, a named pipe: there is nothing to rename onto."""
+    return os.path.exists(path) and not os.path.isfile(path) and not os.path.isdir(path)
 
 
 def _reason(error: OSError) -> str:
@@ -136,5 +163,6 @@ def _reason(error: OSError) -> str:
         errno.ENOTDIR: "a part of its path is a file, not a folder; choose another folder with -o",
         errno.EEXIST: "a part of its path is a file, not a folder; choose another folder with -o",
         errno.ENAMETOOLONG: "the name is too long; choose a shorter one with -o",
+        errno.EBADF: "nothing is open under that number; send it there with the shell, or name a file",
         errno.EPIPE: "the program that reads the output has closed it",
     }.get(error.errno or 0, f"cannot be written ({error.strerror or error}); choose another place with -o")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import io
 import os
 import sys
 
@@ -58,6 +59,9 @@ def cli() -> None:
 def main() -> None:
     """Run the command line; an error of ours becomes one line on stderr and its exit code."""
     wait_calmly(os.environ)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a letter that the console lacks is shown as its code
+            stream.reconfigure(errors="backslashreplace")
     try:
         cli.main(standalone_mode=False)
     except click.exceptions.Exit as stop:

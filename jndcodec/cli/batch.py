@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass
 from enum import Enum
-from pathlib import Path
 from typing import Any
 
 import click
@@ -18,7 +17,7 @@ from jndcodec.cli.paths import PIPE, Task
 from jndcodec.cli.progress import Progress
 from jndcodec.cli.report import Done, Total, report, report_error
 from jndcodec.errors import JndcodecError, LimitError
-from jndcodec.output import check_output, is_device, writing
+from jndcodec.output import check_output, descriptor, writing
 from jndcodec.workers import map_in_order, stoppable
 
 PRELOAD = ("jndcodec.rate.target", "jndcodec.model.native")  # what takes seconds to load, and all files need
@@ -99,19 +98,21 @@ def run(
 
 def _is_kept(task: Task, existing: Existing) -> bool:
     """Whether the output is there already and stays. A device or a pipe never is."""
-    target = Path(task.target)
-    if task.error or existing not in (Existing.SKIP, Existing.UPDATE) or task.target == PIPE:
+    if task.error or existing not in (Existing.SKIP, Existing.UPDATE) or not _is_file(task.target):
         return False
     with suppress(OSError):  # what cannot be looked at is met again, and reported, in the work
-        return target.is_file() and (
-            existing is Existing.SKIP or target.stat().st_mtime_ns >= os.stat(task.source).st_mtime_ns
-        )
+        return existing is Existing.SKIP or os.stat(task.target).st_mtime_ns >= os.stat(task.source).st_mtime_ns
     return False
+
+
+def _is_file(path: str) -> bool:
+    """An ordinary one, neither a pipe nor one that the shell has opened."""
+    return descriptor(path) is None and os.path.isfile(path)
 
 
 def _keep_time(task: Task) -> None:
     with suppress(OSError):  # the input may be gone by now, or the file system hold no such time: no reason to fail
-        if task.target != PIPE and task.source != PIPE and not is_device(Path(task.target)):
+        if _is_file(task.target) and _is_file(task.source):
             seen = os.stat(task.source)
             os.utime(task.target, ns=(seen.st_atime_ns, seen.st_mtime_ns))
 

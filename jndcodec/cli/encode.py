@@ -151,7 +151,7 @@ def _encode(
     data: str | bytes = source
     if source == PIPE:
         data = sys.stdin.buffer.read()
-    elif is_device(Path(source)):  # a named pipe, or the shell's <(command): can be read once
+    elif is_device(source):  # a named pipe, or the shell's <(command): can be read once
         data = Path(source).read_bytes()
     name = "standard input" if source == PIPE else source
     input_bytes = len(data) if isinstance(data, bytes) else _size(source)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +15,7 @@ import click
 from jndcodec.container.jlc import MAGIC
 from jndcodec.errors import InputError, JndcodecError, OutputError
 from jndcodec.images.suffixes import PICTURE_SUFFIXES
+from jndcodec.output import descriptor
 
 PIPE = "-"
 JLC_SUFFIXES = frozenset({".jlc"})
@@ -55,13 +57,17 @@ def plan(inputs: Sequence[str], output: str | None, suffixes: frozenset[str], re
     ones are passed over), beside it or under the folder `output`, the tree recreated; with more than one input each
     folder keeps its own name there. Raises click.UsageError for command lines that make no sense.
     """
-    many = len(inputs) > 1 or Path(inputs[0]).is_dir()
+    if "" in inputs or output == "":
+        raise click.UsageError("An empty name is no file: is a variable of the command line unset?")
+    inputs = [PIPE if descriptor(name) == 0 else name for name in inputs]
+    output = PIPE if output is not None and descriptor(output) == 1 else output
+    many = len(inputs) > 1 or os.path.isdir(inputs[0])
     if PIPE in inputs and many:
         raise click.UsageError("'-' (standard input) cannot stand beside other inputs.")
     if many and output is not None and (output == PIPE or (os.path.exists(output) and not os.path.isdir(output))):
         raise click.UsageError("For a folder or several inputs, -o must name a folder.")
     if not many:
-        return [_one(inputs[0], output, rename)]
+        return _spare_inputs([_one(inputs[0], output, rename)])
     found = dict.fromkeys(entry for name in inputs for entry in _walk(name, output, len(inputs) > 1, suffixes))
     tasks: list[Task] = []
     taken: dict[Path, Path] = {}
@@ -71,7 +77,30 @@ def plan(inputs: Sequence[str], output: str | None, suffixes: frozenset[str], re
         if not error and first != source:
             error = OutputError(f"{source}: {target} is already the output of {first}; do them one by one")
         tasks.append(Task(str(source), str(target), error, in_folder=str(source) not in inputs))
-    return tasks
+    return _spare_inputs(tasks)
+
+
+def _spare_inputs(tasks: list[Task]) -> list[Task]:
+    """The same tasks, with an error where the output is one of the inputs, under whatever name."""
+    inputs = {identity for task in tasks if (identity := _identity(task.source))}
+    return [
+        dataclasses.replace(
+            task, error=OutputError(f"{task.target}: is one of the inputs; choose another name with -o")
+        )
+        if not task.error and _identity(task.target) in inputs
+        else task
+        for task in tasks
+    ]
+
+
+def _identity(path: str) -> tuple[int, int] | None:
+    """Of an ordinary file, the same for all its names; None where there is none."""
+    if descriptor(path) is not None or not os.path.isfile(path):
+        return None
+    with suppress(OSError):
+        seen = os.stat(path)
+        return seen.st_dev, seen.st_ino
+    return None
 
 
 def read_jlc(source: str) -> bytes:
@@ -107,17 +136,20 @@ def _walk(
 ) -> Iterator[tuple[Path, Path, JndcodecError | None]]:
     """(source, folder of its target, error) for one input."""
     root = Path(name)
-    if not root.is_dir():
+    if not os.path.isdir(root):
         yield root, Path(output) if output else root.parent, None
         return
     base = Path(output) / (root.resolve().name if keep_name else "") if output else root
-    empty = True
-    for folder, folders, files in os.walk(root):
+    empty, unread = True, list[OSError]()
+    for folder, folders, files in os.walk(root, onerror=unread.append):
         folders[:] = sorted(entry for entry in folders if not entry.startswith("."))
         for file in sorted(files):
             if not file.startswith(".") and Path(file).suffix.lower() in suffixes:
                 empty = False
                 yield Path(folder) / file, base / Path(folder).relative_to(root), None
-    if empty:
+    for failure in unread:
+        folder = failure.filename or name
+        yield Path(folder), base, InputError(f"{folder}: cannot be read ({failure.strerror}); its files are left out")
+    if empty and not unread:
         kind = "no .jlc files" if suffixes == JLC_SUFFIXES else "no pictures"
         yield root, base, InputError(f"{name}: {kind} in this folder; name another one")

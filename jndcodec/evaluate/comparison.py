@@ -18,6 +18,8 @@ from jndcodec.evaluate.viewer import data_url, facts, picture
 from jndcodec.metrics.external import Metric
 from jndcodec.rate.jnd import LAST_JND, UNCERTAINTY, jnd_range
 
+SENSIBLE = 32  # pixels of the shorter side
+
 
 @dataclass(frozen=True)
 class Comparison:
@@ -79,6 +81,8 @@ def as_text(comparison: Comparison) -> str:
     for name, value in row.metrics.items():
         shown = "too small for it" if value is None else f"{value:.{BY_NAME[name].digits}f}"
         lines.append(f"{BY_NAME[name].label:<22}{shown}")
+    if min(row.width, row.height) < SENSIBLE:
+        lines.append(f"a side is below {SENSIBLE} pixels: metrics that look at surroundings say little")
     column = "learned" if row.learned else "classic"
     beyond = ", extrapolated" if row.jnd > LAST_JND else ""
     lines.append(f"{'JND (estimated)':<22}{row.jnd:.2f}  ({low:.2f} to {high:.2f}, map of {column} codecs{beyond})")

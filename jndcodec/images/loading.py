@@ -5,10 +5,10 @@ Nothing is converted or left out silently: `Picture.notes` says it.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from io import BytesIO
-from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -63,20 +63,25 @@ class Picture:
         return {"icc": self.icc, "exif": self.exif, "xmp": self.xmp}
 
 
+Loadable = str | os.PathLike[str] | bytes | bytearray | memoryview | BinaryIO | np.ndarray | Image.Image
+
+
 def load_picture(
-    source: str | Path | bytes | BinaryIO | Image.Image,
+    source: Loadable,
     max_pixels: int | None = MAX_PIXELS,
     *,
     name: str | None = None,
     info: Mapping[Any, Any] | None = None,
 ) -> Picture:
-    """Read a picture from a path, bytes, a binary stream or a Pillow image (which stays as it is).
+    """Read a picture from a path, bytes, a binary stream, a Pillow image (which stays as it is) or an array of pixels.
+
+    Arrays are uint8: grey (H, W), RGB (H, W, 3) or RGBA (H, W, 4).
 
     max_pixels: refuse more, before decoding them; None: no limit. name: how messages call it (the path by default).
     info: entries that stand in place of those in the `info` of a Pillow image (icc_profile, exif, xmp).
     Raises InputError (missing, empty, damaged, unknown, float samples), LimitError (too many pixels, or no memory).
     """
-    name = name or (str(source) if isinstance(source, (str, Path)) else "the picture")
+    name = name or (os.fspath(source) if isinstance(source, (str, os.PathLike)) else "the picture")
     try:
         return _load(source, max_pixels, info or {})
     except JndcodecError as error:
@@ -87,23 +92,44 @@ def load_picture(
         raise InputError(f"{name}: is a folder, not a picture") from error
     except PermissionError as error:
         raise InputError(f"{name}: no permission to read it") from error
+    except OSError as error:
+        if error.errno is None:  # not the system's, but Pillow's word for damage
+            raise InputError(_damaged(name, error)) from error
+        raise InputError(f"{name}: cannot be read ({error.strerror})") from error
     except MemoryError as error:
         raise LimitError(f"{name}: not enough memory to decode it; make it smaller first") from error
     except Exception as error:  # Pillow's decoders raise nearly anything on damaged files: struct.error, KeyError, ...
-        reason = " ".join(str(error).split()) or type(error).__name__  # some plugins explain themselves in paragraphs
-        raise InputError(f"{name}: damaged or cut short ({reason}); try to save it again with an editor") from error
+        raise InputError(_damaged(name, error)) from error
 
 
-def _load(
-    source: str | Path | bytes | BinaryIO | Image.Image, max_pixels: int | None, info: Mapping[Any, Any]
-) -> Picture:
+def _damaged(name: str, error: Exception) -> str:
+    reason = " ".join(str(error).split()) or type(error).__name__  # some plugins explain themselves in paragraphs
+    return f"{name}: damaged or cut short ({reason}); try to save it again with an editor"
+
+
+def _load(source: Loadable, max_pixels: int | None, info: Mapping[Any, Any]) -> Picture:
+    if isinstance(source, np.ndarray):
+        source = _from_array(source)
     if isinstance(source, Image.Image):
         check_size(*source.size, max_pixels)
         return _to_picture(Opened(source, load_opened(source)), {**source.info, **info})
-    if isinstance(source, (str, Path)):
+    if isinstance(source, (str, os.PathLike)):
         with open(source, "rb") as stream:
             return _read(stream, max_pixels)
-    return _read(BytesIO(source if isinstance(source, bytes) else source.read()), max_pixels)
+    if isinstance(source, (bytes, bytearray, memoryview)):
+        return _read(BytesIO(source), max_pixels)
+    if not hasattr(source, "read"):
+        raise InputError(f"{type(source).__name__} is none of a path, bytes, a binary stream, a Pillow image, an array")
+    return _read(BytesIO(source.read()), max_pixels)
+
+
+def _from_array(pixels: np.ndarray) -> Image.Image:
+    if pixels.dtype != np.uint8 or pixels.ndim not in (2, 3) or (pixels.ndim == 3 and pixels.shape[2] not in (3, 4)):
+        what = f"{pixels.dtype} {' x '.join(map(str, pixels.shape))}"
+        raise InputError(f"an array of {what} is no picture: give uint8, height x width, or that x 3 (RGB) or 4 (RGBA)")
+    if not pixels.size:
+        raise InputError("has no pixels")
+    return Image.fromarray(np.ascontiguousarray(pixels))
 
 
 def _read(stream: BinaryIO, max_pixels: int | None) -> Picture:

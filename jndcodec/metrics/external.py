@@ -170,7 +170,7 @@ def vmaf_neg(reference: np.ndarray, distorted: np.ndarray) -> float:
 
 
 EXTERNAL = (
-    Metric("cvvdp", "CVVDP (JOD)", cvvdp, digits=3, missing=_needs_package("pycvvdp", "cvvdp")),
+    Metric("cvvdp", "CVVDP (JOD)", cvvdp, digits=3, smallest=32, missing=_needs_package("pycvvdp", "cvvdp")),
     Metric(
         "vmaf_neg",
         "VMAF-NEG",
