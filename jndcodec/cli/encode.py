@@ -6,6 +6,7 @@ import functools
 import sys
 import time
 import warnings
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -113,7 +114,11 @@ def encode(
         raise click.UsageError(f"--lossless keeps every pixel: leave out --{targets[0]}.")
     if model and weights:
         raise click.UsageError("--model and --weights both choose the model: give one.")
-    tasks = plan(inputs, output, PICTURE_SUFFIXES, encoded_name)
+    passed: Counter[str] = Counter()
+    tasks = plan(inputs, output, PICTURE_SUFFIXES, encoded_name, passed)
+    if passed:
+        kinds = ", ".join(f"{count} {suffix}" for suffix, count in sorted(passed.items()))
+        click.echo(f"passed over, since nothing here reads them: {kinds}", err=True)
     processes = choose_jobs(jobs, len(tasks), device)
     work = functools.partial(
         _encode,

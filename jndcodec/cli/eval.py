@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
@@ -12,6 +11,7 @@ from pathlib import Path
 import click
 
 from jndcodec.cli.screen import Command
+from jndcodec.heartbeat import heartbeat
 from jndcodec.rate.jnd import UNCERTAINTY, ssimulacra2_from_jnd
 
 CODECS = "jpeg,webp,avif,avif-ssim,jpeg2000"
@@ -98,7 +98,7 @@ def eval(
     with _progress() as advance:
         rows = evaluate(sources, coders, names, folder, jobs, advance("measuring"))
         tables = write_outputs(
-            folder, sources, coders, rows, names, skipped, anchor, viewed, rates, jobs, advance("report")
+            folder, sources, coders, rows, names, skipped, anchor, viewed, rates, jobs, advance("writing the report")
         )
     for table in tables:
         print_table(table)
@@ -107,15 +107,26 @@ def eval(
 
 @contextmanager
 def _progress() -> Iterator[Callable[[str], Callable[[int, int], None]]]:
-    """A bar on stderr where that is a terminal; what it gives makes the callback (done, total) of one named stage."""
+    """A bar on stderr where that is a terminal, a line every half minute elsewhere; what it gives makes the callback
+    (done, total) of one named stage."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty()) as bar:
+    said = [""]
+    console = Console(stderr=True)
+    with (
+        heartbeat(lambda: said[0]),
+        Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar,
+    ):
 
         def stage(name: str) -> Callable[[int, int], None]:
-            task = bar.add_task(name, total=None)
-            return lambda done, total: bar.update(task, completed=done, total=total)
+            task, said[0] = bar.add_task(name, total=None), name
+
+            def update(done: int, total: int) -> None:
+                bar.update(task, completed=done, total=total)
+                said[0] = f"{name}: {done} of {total}"
+
+            return update
 
         yield stage

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ import click
 
 from jndcodec.container.jlc import MAGIC
 from jndcodec.errors import InputError, JndcodecError, OutputError
-from jndcodec.images.suffixes import PICTURE_SUFFIXES
+from jndcodec.images.suffixes import OTHER_PICTURES, PICTURE_SUFFIXES
 from jndcodec.output import descriptor
 
 PIPE = "-"
@@ -50,12 +51,19 @@ def decoded_name(name: str, suffix: str | None) -> str:
     return stem + (suffix or ".png")
 
 
-def plan(inputs: Sequence[str], output: str | None, suffixes: frozenset[str], rename: Rename) -> list[Task]:
+def plan(
+    inputs: Sequence[str],
+    output: str | None,
+    suffixes: frozenset[str],
+    rename: Rename,
+    passed: Counter[str] | None = None,
+) -> list[Task]:
     """The tasks for a command line, in its order and sorted within a folder.
 
     One file: to `output`, or beside it as `rename` says. Folders: every file in them with one of `suffixes` (hidden
     ones are passed over), beside it or under the folder `output`, the tree recreated; with more than one input each
-    folder keeps its own name there. Raises click.UsageError for command lines that make no sense.
+    folder keeps its own name there. passed: counts the suffixes of other pictures there, which are passed over.
+    Raises click.UsageError for command lines that make no sense.
     """
     if "" in inputs or output == "":
         raise click.UsageError("An empty name is no file: is a variable of the command line unset?")
@@ -68,7 +76,9 @@ def plan(inputs: Sequence[str], output: str | None, suffixes: frozenset[str], re
         raise click.UsageError("For a folder or several inputs, -o must name a folder.")
     if not many:
         return _spare_inputs([_one(inputs[0], output, rename)])
-    found = dict.fromkeys(entry for name in inputs for entry in _walk(name, output, len(inputs) > 1, suffixes))
+    passed = Counter() if passed is None else passed
+    several = len(inputs) > 1
+    found = dict.fromkeys(entry for name in inputs for entry in _walk(name, output, several, suffixes, passed))
     tasks: list[Task] = []
     taken: dict[Path, Path] = {}
     for source, folder, error in found:
@@ -132,7 +142,7 @@ def _one(source: str, output: str | None, rename: Rename) -> Task:
 
 
 def _walk(
-    name: str, output: str | None, keep_name: bool, suffixes: frozenset[str]
+    name: str, output: str | None, keep_name: bool, suffixes: frozenset[str], passed: Counter[str]
 ) -> Iterator[tuple[Path, Path, JndcodecError | None]]:
     """(source, folder of its target, error) for one input."""
     root = Path(name)
@@ -144,7 +154,10 @@ def _walk(
     for folder, folders, files in os.walk(root, onerror=unread.append):
         folders[:] = sorted(entry for entry in folders if not entry.startswith("."))
         for file in sorted(files):
-            if not file.startswith(".") and Path(file).suffix.lower() in suffixes:
+            suffix = Path(file).suffix.lower()
+            if not file.startswith(".") and suffix in OTHER_PICTURES:
+                passed[suffix] += 1
+            elif not file.startswith(".") and suffix in suffixes:
                 empty = False
                 yield Path(folder) / file, base / Path(folder).relative_to(root), None
     for failure in unread:

@@ -71,6 +71,7 @@ def prepare(
     say how each tile was made.
     """
     from jndcodec.cli.progress import Progress
+    from jndcodec.heartbeat import heartbeat
     from jndcodec.prepare.build import Recipe, Skipped
     from jndcodec.prepare.build import prepare as build
     from jndcodec.workers import stoppable
@@ -80,14 +81,20 @@ def prepare(
     def report(skipped: Skipped) -> None:
         click.echo(f"{skipped.path}: skipped: {skipped.reason}", err=True)
 
-    with stoppable(), Progress(1) as bar:
+    done = [0.0]
+
+    def progress(count: int, total: int) -> None:
+        done[0] = count / total
+        bar.part(done[0])
+
+    with stoppable(), Progress(1) as bar, heartbeat(lambda: f"{out}: {done[0]:.0%} done"):
         summary = build(
             sources,
             out,
             recipe,
             jobs=jobs or os.cpu_count() or 1,
             report=report,
-            progress=lambda done, total: bar.part(done / total),
+            progress=progress,
         )
     click.echo(
         f"{out}: {summary.train} pictures to train with and {summary.test} to test with; {summary.added} photos added, "

@@ -12,6 +12,7 @@ from click.core import ParameterSource
 
 from jndcodec.cli.screen import Command
 from jndcodec.errors import InputError
+from jndcodec.heartbeat import heartbeat
 from jndcodec.train.settings import FEATURES, LOSSES, NATIVE, VARIANTS, Settings
 
 POSITIVE = click.FloatRange(0, min_open=True)
@@ -133,13 +134,16 @@ def train(ctx: click.Context, roots: tuple[str, ...], out: Path, recipe: str | N
     from jndcodec.train.finish import export_run
     from jndcodec.train.loop import Trainer
 
-    trainer = Trainer(settings, out, resume=resume or export_only, **pace)
+    with heartbeat(lambda: "reading the pictures"):
+        trainer = Trainer(settings, out, resume=resume or export_only, **pace)
     try:
         if not export_only and not trainer.run():
             click.echo("stopped; the run goes on with --resume", err=True)
             sys.exit(128 + (trainer.signal or 0))
         if trainer.team.first:
-            click.echo(export_run(trainer, name, shlex.join(["jndcodec", *sys.argv[1:]])))
+            with heartbeat(lambda: "writing the weights: tables, default rate"):
+                path = export_run(trainer, name, shlex.join(["jndcodec", *sys.argv[1:]]))
+            click.echo(path)
     finally:
         trainer.team.leave()
 

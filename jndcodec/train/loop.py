@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from jndcodec.errors import ArgumentError
+from jndcodec.heartbeat import heartbeat
 from jndcodec.train import variants
 from jndcodec.train.checkpoint import save_checkpoint
 from jndcodec.train.data import open_dataset
@@ -222,9 +223,10 @@ class Trainer:
         score, whole = float("inf"), True
         if self.held:
             try:
-                score, points = measure(
-                    self.step, self.held, self.subject.knobs, lambda: self.signal is not None, self.out / "samples"
-                )
+                with heartbeat(lambda: f"step {self.done}: validation"):
+                    score, points = measure(
+                        self.step, self.held, self.subject.knobs, lambda: self.signal is not None, self.out / "samples"
+                    )
             except Stopped:
                 whole = False
             else:
