@@ -1,20 +1,26 @@
-"""docs/CLI.md holds the help of every command and every exit code, as they are.
+"""docs/CLI.md and the man page hold the help of every command and every exit code, as they are; the shell completes.
 
-JNDCODEC_WRITE_DOCS=1 python -m pytest tests/test_cli_docs.py     writes it anew
+JNDCODEC_WRITE_DOCS=1 python -m pytest tests/test_cli_docs.py     writes them anew
 """
 
 from __future__ import annotations
 
 import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import click
+import pytest
 
 from jndcodec import errors
 from jndcodec.cli import COMMANDS, cli
 from jndcodec.errors import JndcodecError
 
 DOCUMENT = Path(__file__).parent.parent / "docs" / "CLI.md"
+MAN_PAGE = DOCUMENT.with_name("jndcodec.1")
 HEAD = """# Command line
 
 Written by `tests/test_cli_docs.py` from the program itself; change it there.
@@ -35,7 +41,7 @@ def help_of(name: str | None) -> str:
     return command.get_help(click.Context(command, info_name=name, parent=parent, **settings))
 
 
-def exit_codes() -> str:
+def exit_codes() -> dict[int, str]:
     family = [value for value in vars(errors).values() if isinstance(value, type) and issubclass(value, JndcodecError)]
     rows = {
         0: "All went well.",
@@ -47,23 +53,56 @@ def exit_codes() -> str:
     for error in family:
         if error is not JndcodecError:
             rows[error.exit_code] = f"`{error.__name__}`: {' '.join((error.__doc__ or '').split())}"
-    lines = [f"| {code} | {text} |" for code, text in sorted(rows.items())]
-    return "\n".join(["| code | meaning |", "|---|---|", *lines])
+    return dict(sorted(rows.items()))
 
 
 def document() -> str:
-    parts = [HEAD, f"## Exit codes\n\n{exit_codes()}\n\nOf several files: the code of the first that failed.\n"]
+    codes = "\n".join(f"| {code} | {text} |" for code, text in exit_codes().items())
+    table = f"| code | meaning |\n|---|---|\n{codes}"
+    parts = [HEAD, f"## Exit codes\n\n{table}\n\nOf several files: the code of the first that failed.\n"]
     for name in (None, *COMMANDS):
         title = f"jndcodec {name}" if name else "jndcodec"
         parts.append(f"\n## {title}\n\n```text\n{help_of(name)}\n```\n")
     return "".join(parts)
 
 
-def test_the_document_shows_the_help_of_every_command() -> None:
-    text = document()
+def man_page() -> str:
+    """In the macros of man(7): the helps as they stand, between .nf and .fi."""
+
+    def verbatim(text: str) -> str:
+        escaped = text.replace("\\", "\\e").replace("-", "\\-")
+        lines = ("\\&" + line if line.startswith((".", "'")) else line for line in escaped.splitlines())
+        return ".nf\n" + "\n".join(lines) + "\n.fi\n"
+
+    parts = ['.\\" Written by tests/test_cli_docs.py\n.TH JNDCODEC 1\n.SH NAME\njndcodec \\- a learned image codec\n']
+    parts.append(".SH SYNOPSIS\n.B jndcodec\nCOMMAND [OPTIONS] ...\n.SH DESCRIPTION\n" + verbatim(help_of(None)))
+    parts.append(".SH COMMANDS\n")
+    parts += [f'.SS "jndcodec {name}"\n{verbatim(help_of(name))}' for name in COMMANDS]
+    codes = "\n".join(f"{code:4}  {text.replace('`', '')}" for code, text in exit_codes().items())
+    parts.append('.SH "EXIT STATUS"\n' + verbatim(codes))
+    return "".join(parts)
+
+
+@pytest.mark.parametrize(("path", "make"), [(DOCUMENT, document), (MAN_PAGE, man_page)])
+def test_the_document_shows_the_help_of_every_command(path: Path, make: Callable[[], str]) -> None:
+    text = make()
     if os.environ.get("JNDCODEC_WRITE_DOCS"):
-        DOCUMENT.parent.mkdir(exist_ok=True)
-        DOCUMENT.write_text(text, encoding="utf-8")
-    assert DOCUMENT.read_text(encoding="utf-8") == text, (
+        path.write_text(text, encoding="utf-8")
+    assert path.read_text(encoding="utf-8") == text, (
         "run: JNDCODEC_WRITE_DOCS=1 python -m pytest tests/test_cli_docs.py"
     )
+
+
+@pytest.mark.skipif(not shutil.which("groff"), reason="needs groff")
+def test_the_man_page_has_no_mistakes() -> None:
+    done = subprocess.run(["groff", "-man", "-Tutf8", "-ww", "-K", "utf8", MAN_PAGE], capture_output=True, text=True)
+    assert done.returncode == 0 and not done.stderr and "--lossless" in done.stdout
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_the_shell_completes(shell: str) -> None:
+    words = {"COMP_WORDS": "jndcodec encode --loss", "COMP_CWORD": "--loss" if shell == "fish" else "2"}
+    environment = {**os.environ, "_JNDCODEC_COMPLETE": f"{shell}_complete", **words}
+    program = "import sys; sys.argv = ['jndcodec']; from jndcodec.cli import main; main()"
+    done = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True)
+    assert "--lossless" in done.stdout and "--size" not in done.stdout

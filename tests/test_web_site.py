@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import shutil
 import threading
 import zlib
 from pathlib import Path
@@ -145,19 +146,26 @@ def test_view_serves_the_files_with_their_models(runtime: Path, monkeypatch: pyt
     monkeypatch.setattr(view_command.webbrowser, "open", browser)
     monkeypatch.setattr(PageServer, "serve_forever", serve)
     data = GOLDEN / "rgb.jlc"
-    result = run("view", data, "--runtime", runtime, "--weights", WEIGHTS)
+    result = run("view", data, "--browser", "--runtime", runtime, "--weights", WEIGHTS)
     assert result.exit_code == 0
     assert asked["url"].startswith("http://127.0.0.1:") and asked["url"].endswith("?src=files%2F0%2Frgb.jlc")
     assert asked["file"] == data.read_bytes()
     assert asked["models"] == [parse(data.read_bytes()).model_id.hex()]
 
 
-def test_view_without_a_browser_decodes_to_temporary_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_view_opens_a_decoded_copy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    opened: list[str] = []
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    result = run("view", GOLDEN / "rgb.jlc", "--no-browser", "--weights", WEIGHTS)
-    assert result.exit_code == 0
+    monkeypatch.setattr("click.launch", lambda path: opened.append(path) or 0)
+    result = run("view", GOLDEN / "rgb.jlc", "--weights", WEIGHTS)
     (picture,) = tmp_path.glob("jndcodec-*/rgb.png")
-    assert str(picture) in result.output
+    assert opened == [str(picture)] and result.exit_code == 0
+    shutil.copy(GOLDEN / "rgb.jlc", tmp_path / "b.jlc")
+    run("view", GOLDEN / "rgb.jlc", tmp_path / "b.jlc", "--weights", WEIGHTS)
+    assert sorted(path.name for path in Path(opened[1]).iterdir()) == ["b.png", "rgb.png"]
+    monkeypatch.setattr("click.launch", lambda path: 1)
+    with pytest.raises(OutputError, match=r"rgb.png: decoded, but .* open it yourself"):
+        run("view", GOLDEN / "rgb.jlc", "--weights", WEIGHTS)
 
 
 def test_the_graphs_are_the_networks(tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ COMMANDS = {
     "encode": ("jndcodec.cli.encode", "Encode pictures to .jlc files."),
     "decode": ("jndcodec.cli.decode", "Decode .jlc files to pictures."),
     "info": ("jndcodec.cli.info", "Show what is in .jlc files."),
-    "view": ("jndcodec.cli.view", "Show .jlc files in a browser."),
+    "view": ("jndcodec.cli.view", "Show .jlc files."),
     "web": ("jndcodec.cli.web", "Write a page that decodes .jlc files in a browser."),
     "models": ("jndcodec.cli.models", "List the models that are installed."),
     "prepare": ("jndcodec.cli.prepare", "Make a training set from photos."),

@@ -1,4 +1,4 @@
-"""`jndcodec view`: pictures in the browser, decoded there, or as temporary PNG files."""
+"""`jndcodec view`: pictures in the system's viewer, as temporary PNG files, or in the browser, decoded there."""
 
 from __future__ import annotations
 
@@ -12,35 +12,35 @@ from jndcodec.cli.decode import decode
 from jndcodec.cli.options import runtime_option, weights_option
 from jndcodec.cli.paths import JLC_SUFFIXES, PIPE, encoded_name, plan, read_jlc
 from jndcodec.cli.screen import Command
-from jndcodec.errors import ModelError
+from jndcodec.errors import ModelError, OutputError
 from jndcodec.installed import find_by_id
 from jndcodec.weights import ModelInfo, read_info
 
 
 @click.command(
     cls=Command,
-    short_help="Show .jlc files in a browser.",
-    examples=("jndcodec view photo.png.jlc", "jndcodec view --no-browser small/a.png.jlc"),
+    short_help="Show .jlc files.",
+    examples=("jndcodec view photo.png.jlc", "jndcodec view --browser small/"),
 )
 @click.argument("files", nargs=-1, required=True, metavar="FILE...")
 @runtime_option
 @weights_option
-@click.option("--no-browser", is_flag=True, help="Decode to PNG files in a temporary folder instead.")
+@click.option("--browser", is_flag=True, help="Show them in a browser, which decodes them itself.")
 @click.pass_context
-def view(
-    ctx: click.Context, files: tuple[str, ...], runtime: Path | None, weights: Path | None, no_browser: bool
-) -> None:
-    """Show .jlc files in a browser, which decodes them itself: zoom, header, bytes of each section.
+def view(ctx: click.Context, files: tuple[str, ...], runtime: Path | None, weights: Path | None, browser: bool) -> None:
+    """Show .jlc files in the system's viewer, decoded to PNG files in a temporary folder.
 
-    FILE is a .jlc file or a folder. The page is served to this machine alone until Ctrl-C.
+    FILE is a .jlc file or a folder; of several the temporary folder is shown. With --browser a page shows them, with
+    zoom, header and the bytes of each section; it is served to this machine alone until Ctrl-C.
     """
     if PIPE in files:
         raise click.UsageError("standard input cannot be viewed: name a file.")
-    if no_browser:
+    if not browser:
         folder = tempfile.mkdtemp(prefix="jndcodec-")
         options = ["--format", "png", "--output", f"{folder}/", *(["--weights", str(weights)] if weights else [])]
         with decode.make_context("decode", [*options, "--", *files], parent=ctx.parent) as inner:
             decode.invoke(inner)
+        _open(Path(folder))
         return
     from jndcodec.web.server import PageServer
     from jndcodec.web.site import site_files
@@ -74,3 +74,15 @@ def _model_of(source: str, own: ModelInfo | None) -> ModelInfo | None:
     if info is None:
         raise ModelError(f"{source}: needs the model {jlc.model_id.hex()}, not installed: give its file with --weights")
     return info
+
+
+def _open(folder: Path) -> None:
+    """In the viewer that the system has for it: the picture in the folder, or the folder where there are several."""
+    files = [path for path in folder.rglob("*") if path.is_file()]
+    shown = files[0] if len(files) == 1 else folder
+    try:
+        failed = click.launch(str(shown))
+    except OSError:
+        failed = 1
+    if failed:
+        raise OutputError(f"{shown}: decoded, but no viewer could be started; open it yourself")
