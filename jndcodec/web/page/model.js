@@ -65,7 +65,8 @@ class Model {
 
 /** ONNX Runtime Web: WebGPU where the browser has it, else WebAssembly. */
 async function startRuntime() {
-  const gpu = await navigator.gpu?.requestAdapter().catch(() => null);
+  const adapter = await navigator.gpu?.requestAdapter().catch(() => null);
+  const gpu = adapter && !(adapter.info?.isFallbackAdapter ?? adapter.isFallbackAdapter); // that is a slow imitation
   const ort = await import(gpu ? "./runtime/ort.webgpu.bundle.min.mjs" : "./runtime/ort.wasm.bundle.min.mjs");
   ort.env.wasm.wasmPaths = { wasm: here(`runtime/ort-wasm-simd-threaded${gpu ? ".asyncify" : ""}.wasm`) };
   ort.env.logLevel = "error";
