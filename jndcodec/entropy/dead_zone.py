@@ -12,6 +12,7 @@ neighbours, and the encoder, trained under noise, already shrinks what it sends.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -20,7 +21,7 @@ import torch
 from torch import Tensor
 
 from jndcodec.entropy.lookup import look_up
-from jndcodec.entropy.tables import COUNT, Tables
+from jndcodec.entropy.tables import COUNT, LOG_STEP, SCALE_MIN, Tables
 from jndcodec.errors import ModelError
 
 CALIBRATION_KEY = "dead_zone"
@@ -30,6 +31,9 @@ WIDEST = 0.5  # an element of |r| >= 1 is never lost
 DISTORTION = ((7, 12.0), (10, 18.0), (13, 24.0), (COUNT, 60.0))
 
 Quantise = Callable[[Tensor, Tensor], Tensor]  # (residual, index) -> symbols
+
+STEEP = 1.0  # scale, in steps, from which on rounding follows its value one to one
+THRESHOLDS = 8  # that are counted on either side
 
 
 def dead_zones(tables: Tables, distortion: Sequence[tuple[int, float]] = DISTORTION) -> np.ndarray:
@@ -64,3 +68,17 @@ def quantiser(dead_zone: Tensor, share: float = 1.0) -> Quantise:
         return torch.copysign(torch.floor(residual.abs() + look_up(offset, index)), residual)
 
     return quantise
+
+
+def slopes(dead_zone: Tensor) -> Tensor:
+    """(COUNT,): the mean derivative of what `quantiser` makes of a Gaussian residual of each table's scale; 0 for
+    index 0, which is not coded.
+
+    A staircase with thresholds at T has the mean slope 2 Σ φ(T / σ) / σ (Price's theorem): nothing for small scales,
+    where all is rounded away, and 1 for large ones.
+    """
+    index = torch.arange(COUNT, device=dead_zone.device)
+    scale = SCALE_MIN * torch.exp(index * LOG_STEP)[:, None]
+    threshold = torch.arange(THRESHOLDS, device=dead_zone.device) + 0.5 + dead_zone[:, None]
+    slope = (torch.exp(-0.5 * (threshold / scale).square()) / scale).sum(1) * (2 / math.sqrt(2 * math.pi))
+    return torch.where(scale[:, 0] < STEEP, slope.clamp(max=1.0), 1.0) * (index > 0)

@@ -5,28 +5,21 @@ From random weights the first minutes of training only reach 24-30 dB; from here
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
-from jndcodec.model.layers import Residual
-from jndcodec.model.vbr import JlcVbr
+from jndcodec.model.layers import to_blocks
+from jndcodec.model.vbr import BLOCK, JlcVbr
 
 DEAD_GAIN = 0.0025  # squared gain of a channel that is switched off at a rate
 ROUNDING_NOISE = 1 / 12  # variance of the rounding error, in squared steps
 GAIN_RANGE = (0.46, 3.39)  # -log of the quantisation step at t = 0 and 1, in units of [0, 1] pixels
-
-
-def block_coefficients(model: JlcVbr, x: Tensor) -> Tensor:
-    """Pictures (B, 3, H, W) in [0, 1] to the DCT coefficients of their 16x16x3 blocks, (blocks, 768): channel, row,
-    column of the 8x8 blocks in each."""
-    return F.unfold(model.dct(x), 2, stride=2).transpose(1, 2).reshape(-1, 768)
+SHARPEST = 0.75  # t at which the basis of the detail is found
+BATCH = 8  # tiles at a time
 
 
 def principal_components(blocks: Tensor) -> tuple[Tensor, Tensor]:
-    """(energies falling, components as rows) of (blocks, 768)."""
+    """(energies falling, components as rows) of (blocks, numbers)."""
     blocks = blocks.double()
     values, vectors = torch.linalg.eigh(blocks.T @ blocks / len(blocks))
     return values.flip(0).clamp_min(1e-10).float(), vectors.flip(1).T.float()
@@ -34,18 +27,17 @@ def principal_components(blocks: Tensor) -> tuple[Tensor, Tensor]:
 
 @torch.no_grad()
 def init_klt(model: JlcVbr, tiles: Tensor, samples: int = 40000) -> float:
-    """Set the linear path of both transforms, the gains and the scales from training tiles.
+    """Set the linear path of both transforms, the gains and the scales from training tiles, and `start_detail`.
 
-    tiles: (B, 3, H, W) in [0, 1], H and W multiples of 16. Needs c8 = 192 and c16 >= m - detail. Returns the share of
-    the tiles' energy that the m kept components carry.
+    tiles: (B, 3, H, W) in [0, 1], H and W multiples of 16. Needs c8 = 192 and c16 >= m. Returns the share of the tiles'
+    energy that the m components of the main part carry.
     """
-    config = model.config
-    main = config.m - config.detail
-    if config.c8 != 192 or config.c16 < main:
-        raise ValueError("the KLT start needs c8 = 192 and c16 >= m - detail")
-    blocks = block_coefficients(model, tiles)
-    energies, basis = principal_components(blocks[torch.randperm(len(blocks))[:samples]])
-    eye = torch.eye(main)
+    config, m = model.config, model.config.m
+    if config.c8 != 192 or config.c16 < m:
+        raise ValueError("the KLT start needs c8 = 192 and c16 >= m")
+    blocks = to_blocks(model.dct(tiles)).reshape(-1, BLOCK)
+    energies, components = principal_components(blocks[torch.randperm(len(blocks))[:samples]])
+    basis = components[:m].reshape(m, 2, 2, 192).permute(0, 3, 1, 2)  # channel, row, column, as kernels have them
     for layer in (model.g_a_in, model.g_s_out):
         layer.weight.zero_()
         layer.weight[:, :, 1, 1] = torch.eye(192)
@@ -53,59 +45,55 @@ def init_klt(model: JlcVbr, tiles: Tensor, samples: int = 40000) -> float:
     first, up = model.g_s_16[0], model.g_s_16[2]
     for layer in (down, last, first, up):
         layer.weight.zero_()
-    down.weight[:main, :, 1:, 1:] = basis[:main].reshape(main, 192, 2, 2)
-    last.weight[:, :main, 0, 0] = eye
-    first.weight[:main, :, 0, 0] = eye
-    up.weight[:, :main, 0, 0] = basis[:main].T  # PixelShuffle's order: channel * 4 + 2 * row + column
-    channels = channel_order(config.m, config.detail)
-    set_gains(model, channels[:main], energies[:main])
-    if config.detail:
-        rest = basis[main : config.m]
-        set_detail(model, energies[main : config.m], rest, rest)
+    down.weight[:m, :, 1:, 1:] = basis
+    last.weight[:, :m, 0, 0] = torch.eye(m)
+    first.weight[:m, :, 0, 0] = torch.eye(m)
+    up.weight[:, :m, 0, 0] = basis.reshape(m, BLOCK).T  # PixelShuffle's order: channel * 4 + 2 * row + column
+    _set_gains(model, energies[:m])
 
     # What is learned starts near silence, so that the first steps keep the linear codec.
     for layer in (model.scale_net[-1], model.mean_0, *(context.leave for context in model.context)):
         layer.weight.mul_(0.1)
     model.h_a[-1].weight.mul_(0.3)
-    for module in model.modules():
-        if isinstance(module, Residual):
-            module.b.weight.zero_()
-    return float(energies[: config.m].sum() / energies.sum())
-
-
-def channel_order(m: int, detail: int) -> list[int]:
-    """Where in y the channels of the main path stand, in their order, then those of detail (see `join_quarters`)."""
-    quarter, part = m // 4, (m - detail) // 4
-    places = [(q * quarter + i, i >= part) for q in range(4) for i in range(quarter)]
-    return [c for c, is_detail in places if not is_detail] + [c for c, is_detail in places if is_detail]
+    start_detail(model, tiles)
+    return float(energies[:m].sum() / energies.sum())
 
 
 @torch.no_grad()
-def set_detail(model: JlcVbr, energies: Tensor, analysis: Tensor, synthesis: Tensor) -> None:
-    """Detail channels: `analysis` finds and `synthesis` adds components of blocks, both (detail, 768), as rows.
+def start_detail(model: JlcVbr, tiles: Tensor) -> None:
+    """Set W to the principal components of what the main part of a model, trained or not, misses in tiles (as for
+    `init_klt`), and the detail's gains and scales to what they measure there at every rate anchor."""
+    config, m = model.config, model.config.m
+    _, components = principal_components(torch.cat([_missing(model, x, SHARPEST) for x in tiles.split(BATCH)]))
+    model.basis.copy_(components[: config.detail])
+    steps = torch.exp(-torch.linspace(*GAIN_RANGE, config.anchors))
+    for anchor, step in enumerate(steps):
+        t = anchor / (config.anchors - 1)
+        found = torch.cat([_missing(model, x, t) for x in tiles.split(BATCH)]) @ model.basis.T
+        model.scale_y.log_gain[anchor, m:] = (0.8 * found.square().mean(0).sqrt() / step).clamp_min(1e-5).log()
+    model.gain_y.log_gain[:, m:] = -steps.log()[:, None]
+    model.gain_y_inverse.log_gain[:, m:] = 0
+    model.scale_net[-1].weight[m:] = 0
+    model.scale_net[-1].bias[m:] = 0
 
-    energies: mean squares of what the analysis finds, (detail,).
-    """
-    detail = model.config.detail
-    # neighbours in energy go to different quarters, so that each has its share of what matters
-    order = torch.arange(detail).reshape(-1, 4).T.flatten()
-    energies = energies[order]
-    model.g_a_detail.weight.zero_()
-    model.g_a_detail.weight[:, :, 1:, 1:] = analysis[order].reshape(detail, 192, 2, 2)
-    model.g_s_detail[0].weight[:, :, 0, 0] = synthesis[order].T
-    for layer in (model.g_a_detail, model.g_s_detail[0]):
-        layer.bias.zero_()
-    set_gains(model, channel_order(model.config.m, detail)[-detail:], energies)
+
+def _missing(model: JlcVbr, x: Tensor, knob: float) -> Tensor:
+    """Blocks (n, BLOCK) of what the rounded main part leaves of tiles at one rate."""
+    t = x.new_full((len(x),), knob)
+    c = model.dct(x)
+    y, energies = model.analyse(c, t)
+    z_hat = torch.round(model.hyper_analyse(y, energies, t))
+    _, y_hat = model.refine(z_hat, y, t, lambda y, mean: mean + torch.round(y - mean))
+    return to_blocks(c - model.predict(y_hat, t)).reshape(-1, BLOCK)
 
 
-def set_gains(model: JlcVbr, channels: Sequence[int], energies: Tensor) -> None:
-    """Gains and scales of some channels of y by reverse water-filling over the rates."""
-    sigma = energies.sqrt()
-    anchors = model.config.anchors
-    step = torch.exp(-torch.linspace(*GAIN_RANGE, anchors))[:, None]
+def _set_gains(model: JlcVbr, energies: Tensor) -> None:
+    """Gains and scales of y by reverse water-filling over the rates."""
+    sigma, m = energies.sqrt(), model.config.m
+    step = torch.exp(-torch.linspace(*GAIN_RANGE, model.config.anchors))[:, None]
     gate = (1 - 0.15 * (step / sigma) ** 2).clamp_min(DEAD_GAIN).sqrt()  # what costs more than it brings goes
     gain = gate / step
     energy = (sigma * gain) ** 2
-    model.gain_y.log_gain[:, channels] = gain.log()
-    model.gain_y_inverse.log_gain[:, channels] = (energy / (energy + ROUNDING_NOISE)).log()
-    model.scale_y.log_gain[:, channels] = (0.8 * gain * sigma).clamp_min(0.05).log()
+    model.gain_y.log_gain[:, :m] = gain.log()
+    model.gain_y_inverse.log_gain[:, :m] = (energy / (energy + ROUNDING_NOISE)).log()
+    model.scale_y.log_gain[:, :m] = (0.8 * gain * sigma).clamp_min(0.05).log()

@@ -1,4 +1,4 @@
-"""Building blocks of `jlc-vbr`: residual block, rate gains, and the 8x8 DCT that stands between pixels and channels."""
+"""Building blocks of `jlc-vbr`: slim block, rate gains, and the 8x8 DCT that stands between pixels and channels."""
 
 from __future__ import annotations
 
@@ -14,20 +14,8 @@ def conv(c_in: int, c_out: int, kernel: int = 3, stride: int = 1) -> nn.Conv2d:
     return nn.Conv2d(c_in, c_out, kernel, stride, padding=kernel // 2)
 
 
-class Residual(nn.Module):
-    """x + conv(leaky(conv(x))), dense 3x3; the main path stays linear."""
-
-    def __init__(self, channels: int) -> None:
-        super().__init__()
-        self.a = conv(channels, channels)
-        self.b = conv(channels, channels)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return x + self.b(F.leaky_relu(self.a(x), 0.1))
-
-
 class Slim(nn.Module):
-    """x + a narrow branch of two non-linearities: half the width of `Residual` or less, for a fifth of its price."""
+    """x + a narrow branch of two non-linearities; the main path stays linear."""
 
     REACH = 0.1  # of the branch: what starts at nothing must not shake the main path while it learns
 
@@ -43,28 +31,40 @@ class Slim(nn.Module):
         return torch.add(x, self.leave(h), alpha=self.REACH)
 
 
-def residuals(channels: int, count: int, width: int = 0, more: int = 0) -> nn.Sequential:
-    """`count` residual blocks, each followed by a slim one of `width`, if any; then `more` slim ones."""
-    blocks = [(Residual(channels), Slim(channels, width)) if width else (Residual(channels),) for _ in range(count)]
-    blocks += [(Slim(channels, width),) for _ in range(more)]
-    return nn.Sequential(*(layer for block in blocks for layer in block))
+def slims(channels: int, width: int, count: int) -> nn.Sequential:
+    """`count` slim blocks of `width`."""
+    return nn.Sequential(*(Slim(channels, width) for _ in range(count)))
 
 
-def join_quarters(y: Tensor, detail: Tensor) -> Tensor:
-    """(N, C, h, w) and (N, D, h, w) to (N, C + D, h, w): each quarter is a quarter of y, then one of detail.
+def join_quarters(y: Tensor, linear: Tensor) -> Tensor:
+    """(N, C, h, w) and (N, D, h, w) to (N, C + D, h, w): each quarter is a quarter of y, then one of the linear part.
 
     Channels last, as what `split_quarters` returns.
     """
-    parts = [part.permute(0, 2, 3, 1).unflatten(3, (4, -1)) for part in (y, detail)]  # stays channels last
+    parts = [part.permute(0, 2, 3, 1).unflatten(3, (4, -1)) for part in (y, linear)]  # stays channels last
     return torch.cat(parts, 4).flatten(3).permute(0, 3, 1, 2)
 
 
-def split_quarters(y: Tensor, detail: int) -> tuple[Tensor, Tensor]:
-    """What `join_quarters` joined; `detail` is D."""
+def split_quarters(y: Tensor, linear: int) -> tuple[Tensor, Tensor]:
+    """What `join_quarters` joined; `linear` is D."""
     quarters = y.permute(0, 2, 3, 1).unflatten(3, (4, -1))
-    kept = quarters.shape[4] - detail // 4
+    kept = quarters.shape[4] - linear // 4
     main, rest = (part.flatten(3).permute(0, 3, 1, 2) for part in (quarters[..., :kept], quarters[..., kept:]))
     return main, rest
+
+
+def to_blocks(u: Tensor) -> Tensor:
+    """(N, C, 2h, 2w) -> (N, h, w, 4C): the numbers of each 2x2 cell in one row, by row, column, channel."""
+    n, channels, height, width = u.shape
+    cells = u.permute(0, 2, 3, 1).reshape(n, height // 2, 2, width // 2, 2, channels)
+    return cells.transpose(2, 3).reshape(n, height // 2, width // 2, 4 * channels)
+
+
+def from_blocks(blocks: Tensor) -> Tensor:
+    """The inverse of `to_blocks`, channels last in memory."""
+    n, height, width, numbers = blocks.shape
+    cells = blocks.reshape(n, height, width, 2, 2, numbers // 4).transpose(2, 3)
+    return cells.reshape(n, height * 2, width * 2, numbers // 4).permute(0, 3, 1, 2)
 
 
 class RateGain(nn.Module):

@@ -1,42 +1,51 @@
 """`jlc-vbr`, the native model: one network for all rates (docs/DESIGN.md, "Native model").
 
-    x ─ DCT ─ g_a ─ y ─ ×gain(t) ─ round(y − μ) + μ = y_hat ─ ÷gain(t) ─ g_s ─ DCT⁻¹ ─ x_hat
-                    └ h_a ─ round = z_hat ┬ h_s ─ features of the means μ (4 steps of context)
-                                          └ scale_net ─ what z adds to log σ
+    x ─ DCT ─ c ─ g_a ─ y ─ ×gain(t) ─ round(y − μ) + μ = y_hat ─ ÷gain(t) ─ g_s ─ c' ─┬────────────── + ─ DCT⁻¹ ─ x_hat
+                    └ h_a ─ round = z_hat ┬ h_s ─ features of the means μ (4 steps)    │               │
+                                          └ scale_net ─ what z adds to log σ      W (c − c') ─ round ─ Wᵀ
 
-Some channels of y may be detail: a linear transform of the DCT coefficients, past all residual blocks, which carries
-what the others have no room for at high rates. They stand at the end of each channel quarter.
+y is the main part, which the networks make and read; some of its channels, at the end of each quarter, are a linear
+transform of c past all blocks. What becomes of it, c', is a prediction of the DCT coefficients c of the picture; the **detail** is what c' misses, in an orthonormal basis W of whole 16x16 blocks. Its means are 0, so
+it needs no context, and where its table index is 0 it costs nothing. As W has as many rows as a block has numbers, any
+picture can be reconstructed, whatever the networks have learned.
 
-Shapes are NCHW; y stands at 1/16 and z at 1/64 of the picture's resolution, so H and W are multiples of 64.
+Shapes are NCHW; c stands at 1/8, y and detail at 1/16 and z at 1/64 of the picture's resolution, rounded up. H and W are
+multiples of 16. Channels that are numbered together (gains, scales, table indexes) are y's, then those of detail.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
-from jndcodec.entropy.dead_zone import quantiser
+from jndcodec.entropy.dead_zone import quantiser, slopes
 from jndcodec.entropy.lookup import look_up, table_index
-from jndcodec.entropy.tables import COUNT
+from jndcodec.entropy.tables import COUNT, SCALE_MIN
 from jndcodec.model.context import STEPS, Context, step_masks
 from jndcodec.model.layers import (
     BlockDct,
     RateGain,
-    Residual,
     Slim,
     conv,
+    from_blocks,
     gaussian_bits,
     join_quarters,
-    residuals,
+    slims,
     split_quarters,
+    to_blocks,
 )
 
 STRIDE_Y = 16
-STRIDE_Z = 64
+CELL = 4  # elements of y on a side of one of z
+STRIDE_Z = STRIDE_Y * CELL
+LEAST = math.log(SCALE_MIN) + 1e-4  # a log scale that bits can be counted under
+BLOCK = 768  # numbers in a 16x16 block of a picture
 
 
 @dataclass(frozen=True)
@@ -45,22 +54,22 @@ class VbrConfig:
 
     c8: int = 192  # channels at 1/8 of the resolution; 192 = 3 x 64 DCT coefficients for the KLT start
     c16: int = 256  # channels at 1/16
-    m: int = 256  # channels of y, a multiple of 4
-    detail: int = 0  # how many of them are detail, a multiple of 4
+    m: int = 384  # channels of y, a multiple of 4
+    linear: int = 128  # how many of them are linear, a multiple of 4, below m
+    detail: int = BLOCK  # channels of detail; all of a block's, or the rest can't be bought at any rate
+    ce: int = 16  # what h_a sees of them
     cz: int = 96  # channels of z
     d: int = 128  # width of the hyper transforms and of the context
     ds: int = 96  # width of the scale network
-    n8: int = 2  # residual blocks at 1/8
-    n16: int = 1  # residual blocks at 1/16
-    h8: int = 0  # width of the slim blocks after the residual ones at 1/8; 0: none
-    h16: int = 0  # and at 1/16
-    s8: int = 0  # further slim blocks at 1/8, after those
-    s16: int = 0  # and at 1/16
+    h8: int = 128  # width of the slim blocks at 1/8
+    h16: int = 128  # and at 1/16
+    s8: int = 6  # slim blocks at 1/8, in each direction
+    s16: int = 6  # and at 1/16
     anchors: int = 9  # rate anchors of the gains
 
 
 class Output(NamedTuple):
-    """x_hat (N, 3, H, W), not clamped; bits of y and of z per picture, (N,)."""
+    """x_hat (N, 3, H, W), not clamped; bits of y with detail, and of z, per picture, (N,)."""
 
     x_hat: Tensor
     bits_y: Tensor
@@ -70,37 +79,44 @@ class Output(NamedTuple):
 class JlcVbr(nn.Module):
     """The float model, for training and for the transforms. Coding replaces `scale_net` by its integer twin."""
 
+    basis: Tensor
+    dead_zone: Tensor
+
     def __init__(self, config: VbrConfig | None = None) -> None:
         super().__init__()
         self.config = config = config or VbrConfig()
-        c8, c16, m, cz, d, ds = config.c8, config.c16, config.m, config.cz, config.d, config.ds
+        c8, c16, m, cz, d, ds, k = config.c8, config.c16, config.m, config.cz, config.d, config.ds, config.anchors
+        linear = config.linear
         self.dct = BlockDct()
         self.g_a_in = conv(192, c8)
-        self.g_a_8 = residuals(c8, config.n8, config.h8, config.s8)
-        self.g_a_16 = nn.Sequential(
-            conv(c8, c16, 3, 2), residuals(c16, config.n16, config.h16, config.s16), conv(c16, m - config.detail, 1)
-        )
+        self.g_a_8 = slims(c8, config.h8, config.s8)
+        self.g_a_16 = nn.Sequential(conv(c8, c16, 3, 2), slims(c16, config.h16, config.s16), conv(c16, m - linear, 1))
+        self.g_a_linear = conv(192, linear, 3, 2)
         self.g_s_16 = nn.Sequential(
-            conv(m - config.detail, c16, 1),
-            residuals(c16, config.n16, config.h16, config.s16),
-            conv(c16, c8 * 4, 1),
-            nn.PixelShuffle(2),
+            conv(m - linear, c16, 1), slims(c16, config.h16, config.s16), conv(c16, c8 * 4, 1), nn.PixelShuffle(2)
         )
-        if config.detail:
-            self.g_a_detail = conv(192, config.detail, 3, 2)
-            self.g_s_detail = nn.Sequential(conv(config.detail, 192 * 4, 1), nn.PixelShuffle(2))
-        self.g_s_8 = residuals(c8, config.n8, config.h8, config.s8)
+        self.g_s_linear = nn.Sequential(conv(linear, 192 * 4, 1), nn.PixelShuffle(2))
+        self.g_s_8 = slims(c8, config.h8, config.s8)
         self.g_s_out = conv(c8, 192)
-        k = config.anchors
-        self.gain_y = RateGain(m, k, low=0.46, high=3.39)
+        # W: orthonormal rows over the 2x2 DCT blocks of 16x16 pixels (row, column, channel); never trained
+        self.register_buffer("basis", torch.eye(config.detail, BLOCK, device="cpu"))
+        both = m + config.detail
+        self.gain_y = RateGain(both, k, low=0.46, high=3.39)
         self.gain_a = RateGain(c8, k)
         # The decoder's gains stand on top of 1 / the encoder's: a change of one must not spoil the linear path.
-        self.gain_y_inverse = RateGain(m, k)
+        self.gain_y_inverse = RateGain(both, k)
         self.gain_s = RateGain(c8, k)
-        self.scale_y = RateGain(m, k, low=0.0, high=2.0)  # σ_c(t): usual size of y per channel and rate
+        self.scale_y = RateGain(both, k, low=0.0, high=2.0)  # σ_c(t): usual size per channel and rate
         self.scale_z = RateGain(cz, k, low=1.0, high=1.0)
+        self.h_a_detail = conv(config.detail, config.ce, 1)
         self.h_a = nn.Sequential(
-            conv(2 * m, d, 1), nn.ReLU(), conv(d, d, 3, 2), nn.ReLU(), conv(d, d), nn.ReLU(), conv(d, cz, 3, 2)
+            conv(2 * m + config.ce, d, 1),
+            nn.ReLU(),
+            conv(d, d, 3, 2),
+            nn.ReLU(),
+            conv(d, d),
+            nn.ReLU(),
+            conv(d, cz, 3, 2),
         )
         self.h_s = nn.Sequential(
             conv(cz, d * 4, 1), nn.PixelShuffle(2), nn.ReLU(), conv(d, d), nn.ReLU(),
@@ -108,7 +124,7 @@ class JlcVbr(nn.Module):
         )  # fmt: skip
         self.scale_net = nn.Sequential(
             conv(cz, ds * 4, 1), nn.PixelShuffle(2), nn.ReLU(), conv(ds, ds), nn.ReLU(),
-            conv(ds, ds * 4, 1), nn.PixelShuffle(2), nn.ReLU(), conv(ds, ds), nn.ReLU(), conv(ds, m, 1),
+            conv(ds, ds * 4, 1), nn.PixelShuffle(2), nn.ReLU(), conv(ds, ds), nn.ReLU(), conv(ds, both, 1),
         )  # fmt: skip
         # Small symbols overstate: the values that were rounded to one lie nearer to the mean. By table index.
         self.recon_shift = nn.Parameter(torch.zeros(COUNT, device="cpu"))
@@ -121,41 +137,60 @@ class JlcVbr(nn.Module):
 
     @torch.no_grad()
     def reset_parameters(self) -> None:
-        """Random weights; residual branches start small so that the main path rules."""
+        """Random weights; residual branches start as nothing so that the main path rules."""
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
                 module.weight.mul_(0.8)
                 nn.init.zeros_(module.bias)
         for module in self.modules():
-            if isinstance(module, Residual):
-                module.b.weight.mul_(0.3)
             if isinstance(module, Slim):
                 module.leave.weight.zero_()
 
-    def analyse(self, x: Tensor, t: Tensor) -> Tensor:
-        """g_a: x (N, 3, H, W) in [0, 1] -> y (N, m, H/16, W/16) float32, in quantisation steps at rate t (N,)."""
-        coefficients = self.dct(x)
-        u = self.g_a_in(coefficients)
-        y = self.g_a_16(self.g_a_8(u * self.gain_a(t).to(u.dtype)))
-        if self.config.detail:
-            y = join_quarters(y, self.g_a_detail(coefficients))
-        return y.float() * self.gain_y(t)
+    # -- the transforms: what encoder and decoder run in windows
 
-    def synthesise(self, y_hat: Tensor, t: Tensor) -> Tensor:
-        """g_s: y_hat (N, m, H/16, W/16) -> x_hat (N, 3, H, W), not clamped."""
-        y = y_hat * (self.gain_y_inverse.log(t) - self.gain_y.log(t)).exp()
-        main, detail = split_quarters(y, self.config.detail) if self.config.detail else (y, None)
+    def analyse(self, c: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
+        """g_a: DCT coefficients c (N, 192, 2h, 2w), t (N,) -> (y (N, m, h, w) float32 in quantisation steps,
+        energies of the detail (N, ce, h, w), for `hyper_analyse`)."""
+        m = self.config.m
+        u = self.g_a_in(c)
+        y = join_quarters(self.g_a_16(self.g_a_8(u * self.gain_a(t).to(u.dtype))), self.g_a_linear(c))
+        units = (self.gain_y.log(t) - self.scale_y.log(t).detach())[:, m:].exp()
+        size = F.linear(to_blocks(c), self.basis).permute(0, 3, 1, 2) * units
+        return y.float() * self.gain_y(t)[:, :m], self.h_a_detail(torch.log1p(size.abs().float()))
+
+    def predict(self, y_hat: Tensor, t: Tensor) -> Tensor:
+        """g_s: y_hat (N, m, h, w) -> DCT coefficients c' (N, 192, 2h, 2w) float32, before detail is added."""
+        m = self.config.m
+        y = y_hat * (self.gain_y_inverse.log(t) - self.gain_y.log(t))[:, :m].exp()
+        main, linear = split_quarters(y, self.config.linear)
         u = self.g_s_16(main)
-        coefficients = self.g_s_out(self.g_s_8(u * (self.gain_s.log(t) - self.gain_a.log(t)).exp().to(u.dtype)))
-        if detail is not None:
-            coefficients = coefficients + self.g_s_detail(detail)
-        return self.dct.inverse(coefficients)
+        u = self.g_s_8(u * (self.gain_s.log(t) - self.gain_a.log(t)).exp().to(u.dtype))
+        return (self.g_s_out(u) + self.g_s_linear(linear)).float()
 
-    def hyper_analyse(self, y: Tensor, t: Tensor) -> Tensor:
-        """h_a: y -> z (N, cz, H/64, W/64) float32. Reads y in units of σ_c(t), and its log-energy."""
-        v = y / self.scale_y(t).detach()
-        return self.h_a(torch.cat([v.clamp(-8, 8), torch.log(v.abs() + 1) - 0.5], 1)).float()
+    def detail(self, missing: Tensor, t: Tensor, count: int = BLOCK) -> Tensor:
+        """c − c' (N, 192, 2h, 2w) -> the first `count` channels of detail (N, count, h, w) float32, in steps."""
+        found = F.linear(to_blocks(missing), self.basis[:count]).permute(0, 3, 1, 2)
+        return found.float() * self.gain_y(t)[:, self.config.m :][:, :count]
+
+    def undetail(self, detail: Tensor, t: Tensor) -> Tensor:
+        """The inverse of `detail`, with the decoder's gains: (N, count, h, w) -> (N, 192, 2h, 2w) float32."""
+        count = detail.shape[1]
+        gain = (self.gain_y_inverse.log(t) - self.gain_y.log(t))[:, self.config.m :][:, :count].exp()
+        return from_blocks(F.linear((detail * gain).permute(0, 2, 3, 1), self.basis[:count].T)).float()
+
+    def hyper_analyse(self, y: Tensor, energies: Tensor, t: Tensor) -> Tensor:
+        """h_a: y and the energies of the detail -> z (N, cz, ceil(h/4), ceil(w/4)) float32. Reads y in units of
+        σ_c(t), and its log-energy."""
+        v = y / self.sigma(t)
+        parts = [v.clamp(-8, 8), torch.log(v.abs() + 1) - 0.5, energies.to(v.dtype)]
+        return self.h_a(torch.cat(parts, 1)).float()
+
+    # -- the entropy model
+
+    def sigma(self, t: Tensor) -> Tensor:
+        """σ_c(t) of y's channels, (N, m, 1, 1), detached: units, not a prediction."""
+        return self.scale_y(t).detach()[:, : self.config.m]
 
     def step_mean(self, step: int, y_hat: Tensor, features: Tensor, sigma: Tensor) -> Tensor:
         """Means (N, m, h, w) float32 as one step sees them; `y_hat` holds zeros where nothing is reconstructed yet."""
@@ -168,17 +203,18 @@ class JlcVbr(nn.Module):
         return self.context[step - 1]((y_hat / sigma).clamp_(-8, 8), features)
 
     def reconstruction(self, symbols: Tensor, index: Tensor) -> Tensor:
-        """y_hat - mean of symbols (N, m, h, w) under table indexes (integers of that shape): inside of the symbol."""
+        """y_hat - mean of symbols (N, C, h, w) under table indexes (integers of that shape): inside of the symbol."""
         return symbols - symbols.clamp(-1, 1) * look_up(self.recon_shift, index)
 
     def refine(
         self, z_hat: Tensor, y: Tensor, t: Tensor, quantise: Callable[[Tensor, Tensor], Tensor]
     ) -> tuple[Tensor, Tensor]:
         """The four steps on whole tensors: (means, y_hat), with y_hat = quantise(y, mean)."""
-        features = self.h_s(z_hat)
-        sigma = self.scale_y(t).detach()
+        height, width = y.shape[2:]
+        features = self.h_s(z_hat)[:, :, :height, :width]
+        sigma = self.sigma(t)
         mean, y_hat = torch.zeros_like(y), torch.zeros_like(y)
-        for step, mask in enumerate(step_masks(y.shape[1], y.shape[2], y.shape[3], y.device)):
+        for step, mask in enumerate(step_masks(y.shape[1], height, width, y.device)):
             now = self.step_mean(step, y_hat, features, sigma)
             mean = mean + now * mask
             y_hat = y_hat + quantise(y, now) * mask
@@ -188,22 +224,35 @@ class JlcVbr(nn.Module):
         """Reconstruction and estimated bits.
 
         x: (N, 3, H, W) in [0, 1]; t: (N,) in [0, 1]. Training uses straight-through rounding for what g_s and the
-        context read and uniform noise for the rates (Minnen and Singh 2020); `hard` rounds for both.
+        context read and uniform noise for the rates of y and z (Minnen and Singh 2020); `hard` rounds for both.
         """
-        y = self.analyse(x, t)
-        z = self.hyper_analyse(y, t)
+        m, round_off = self.config.m, quantiser(self.dead_zone)
+        c = self.dct(x)
+        y, energies = self.analyse(c, t)
+        z = self.hyper_analyse(y, energies, t)
         z_hat = z + (torch.round(z) - z).detach()
-        log_scale = self.scale_y.log(t) + self.scale_net(z_hat).float()
+        log_scale = self.scale_y.log(t) + self.scale_net(z_hat).float()[:, :, : y.shape[2], : y.shape[3]]
         index = table_index(log_scale.detach())
-        round_off = quantiser(self.dead_zone)
+        index_y, index_detail = index[:, :m], index[:, m:]
 
         def quantise(y: Tensor, mean: Tensor) -> Tensor:
             residual = (y - mean).detach()
-            return y + (self.reconstruction(round_off(residual, index), index) - residual)
+            return y + (self.reconstruction(round_off(residual, index_y), index_y) - residual)
 
         mean, y_hat = self.refine(z_hat, y, t, quantise)
-        residual = round_off(y - mean, index) if hard else y - mean + torch.rand_like(y) - 0.5
+        residual = round_off(y - mean, index_y) if hard else y - mean + torch.rand_like(y) - 0.5
+        bits_y = gaussian_bits(residual, log_scale[:, :m]).sum((1, 2, 3))
+        predicted = self.predict(y_hat, t)
+        detail = self.detail(c - predicted, t)
+        # Where the scale is small nearly all of it is rounded away, and a straight-through gradient would claim the
+        # opposite: its slope is that of the mean symbol over the value.
+        moving = look_up(slopes(self.dead_zone), index_detail) * (detail - detail.detach())
+        wanted = round_off(detail.detach(), index_detail)
+        symbols = wanted * (index_detail > 0)
+        # What is wanted under index 0 is lost, but its scale must hear of it, so it costs what it would under index 1.
+        held = log_scale[:, m:] + (log_scale[:, m:].clamp_min(LEAST) - log_scale[:, m:]).detach()
+        bits_y = bits_y + gaussian_bits((symbols if hard else wanted) + moving, held).sum((1, 2, 3))
+        detail_hat = self.reconstruction(symbols, index_detail) + moving
         noisy_z = z_hat if hard else z + torch.rand_like(z) - 0.5
-        bits_y = gaussian_bits(residual, log_scale).sum((1, 2, 3))
         bits_z = gaussian_bits(noisy_z, self.scale_z.log(t)).sum((1, 2, 3))
-        return Output(self.synthesise(y_hat, t), bits_y, bits_z)
+        return Output(self.dct.inverse(predicted + self.undetail(detail_hat, t)), bits_y, bits_z)

@@ -50,18 +50,11 @@ def build_native(settings: Settings, tiles: Callable[[], Tensor]) -> nn.Module:
 def start_native(settings: Settings, tiles: Callable[[], Tensor]) -> nn.Module:
     """jlc-vbr from a weights file, a checkpoint, or the KLT of the training tiles."""
     from jndcodec.model.klt import init_klt
-    from jndcodec.model.vbr import JlcVbr, VbrConfig
+    from jndcodec.model.vbr import BLOCK, JlcVbr, VbrConfig
 
     overrides = parse_config(settings.config)
     if settings.init.endswith(WEIGHTS):
-        from jndcodec.model.widen import add_detail, add_slim
-
         model = load_model(settings.init)
-        if overrides.get("detail") and not model.config.detail:
-            model = add_detail(model, overrides.pop("detail"), tiles())
-        widths = overrides.get("h8", 0), overrides.get("h16", 0)
-        if any(widths) and not (model.config.h8 or model.config.h16):
-            model = add_slim(model, *widths)
         if any(getattr(model.config, name, None) != value for name, value in overrides.items()):
             raise ModelError(f"{settings.init} has another --config: {model.config}")
         return model
@@ -70,11 +63,13 @@ def start_native(settings: Settings, tiles: Callable[[], Tensor]) -> nn.Module:
     except TypeError:
         names = ", ".join(VbrConfig.__dataclass_fields__)
         raise InputError(f"--config {settings.config}: {NATIVE} knows {names}") from None
-    if config.m % 4 or config.detail % 4 or config.detail >= config.m:
-        raise InputError("--config m and detail must each be a multiple of 4, and detail below m")
+    if config.m % 4 or config.linear % 4 or config.linear >= config.m or not 0 < config.detail <= BLOCK:
+        raise InputError(
+            f"--config m and linear must each be a multiple of 4, linear below m, and detail between 1 and {BLOCK}"
+        )
     model = JlcVbr(config)
     if settings.init:
         load_weights(model, Path(settings.init))
-    elif config.c8 == 192 and config.c16 >= config.m - config.detail:  # other widths have no room for the KLT
+    elif config.c8 == 192 and config.c16 >= config.m - config.linear:  # other widths have no room for the KLT
         init_klt(model, tiles())
     return model

@@ -13,8 +13,8 @@ RECIPES: dict[str, dict[str, Any]] = {
         "variant": "paper", "optimizer": "adam", "schedule": "plateau", "lr": 1e-4, "aux_lr": 1e-3, "clip": 1.0,
         "warmup": 0.0, "ema": 0.0, "batch_size": 16, "patch_size": 256, "precision": "float32",
     },
-    # Small patches first: steps count most in the beginning. Detail channels give the top rates room.
-    "scratch": {"config": "m=384,detail=128", "stages": "16x128,8x256@0.6", "lr": 5e-3},
+    # Small patches first: steps count most in the beginning.
+    "scratch": {"stages": "16x128,8x256@0.6", "lr": 5e-3},
     "finetune": {"lr": 4e-4, "warmup": 0.01},
 }  # fmt: skip
 
