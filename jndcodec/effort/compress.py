@@ -7,7 +7,7 @@ import numpy as np
 from jndcodec.effort import level_of
 from jndcodec.effort.refine import refine
 from jndcodec.effort.settle import settle
-from jndcodec.model.interface import Compressed, Model, Progress, silent, size_of
+from jndcodec.model.interface import Compressed, Model, Progress, silent
 from jndcodec.model.native import NativeModel
 
 DESCENT = 0.9  # about the share of gradient descent in the time of a level that has it, for progress
@@ -19,8 +19,8 @@ def compress(model: Model, rgb: np.ndarray, t: int, effort: int, progress: Progr
     level = level_of(effort)
     if not level.steps or not isinstance(model, NativeModel):
         return model.compress(rgb, t, level.dead_zone, progress)
-    y = model.analyse(rgb, t)
-    z = model.hyper_analyse(y, t)
-    single_pass, _ = model.code(y, z, t, size_of(rgb), level.dead_zone)
+    y, energies = model.analyse(rgb, t)
+    z = model.hyper_analyse(y, energies, t)
+    single_pass, _ = model.code(rgb, y, z, t, level.dead_zone)
     y, z = refine(model, rgb, y, z, t, level.steps, lambda share: progress(DESCENT * share))
     return settle(model, rgb, y, z, t, single_pass)

@@ -38,9 +38,9 @@ def middle(rgb: np.ndarray, side: int) -> np.ndarray:
 
 def count_symbols(model: NativeModel, rgb: np.ndarray, knob: int) -> np.ndarray:
     """int64 (COUNT, 2 LARGEST + 1): how often each symbol stands under each table in one picture's y."""
-    y = model.analyse(rgb, knob)
+    y, energies = model.analyse(rgb, knob)
     quantise = quantiser(model.dead_zone, level_of(SINGLE_PASS).dead_zone)
-    symbols, _ = model.quantise(y, model.hyper_analyse(y, knob), knob, size_of(rgb), quantise)
+    symbols = model.quantise(rgb, y, model.hyper_analyse(y, energies, knob), knob, quantise).symbols
     inside = np.abs(symbols.y) <= LARGEST
     place = symbols.index_y[inside].astype(np.int64) * (2 * LARGEST + 1) + symbols.y[inside] + LARGEST
     return np.bincount(place, minlength=COUNT * (2 * LARGEST + 1)).reshape(COUNT, -1)

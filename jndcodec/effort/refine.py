@@ -17,21 +17,22 @@ from collections.abc import Callable
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from jndcodec.effort.objective import Objective
-from jndcodec.entropy.lookup import table_index
+from jndcodec.entropy.lookup import audible, table_index
 from jndcodec.entropy.scale_network import T_MAX
 from jndcodec.model.context import step_masks
 from jndcodec.model.interface import Progress
 from jndcodec.model.layers import gaussian_bits
 from jndcodec.model.native import NativeModel
 from jndcodec.model.tiling import Span, windows
-from jndcodec.model.vbr import STRIDE_Y, STRIDE_Z, JlcVbr
+from jndcodec.model.transforms import hyper_size
+from jndcodec.model.vbr import CELL, STRIDE_Y, STRIDE_Z, JlcVbr
 
 WINDOW = 64  # elements of y on a side: 1024 pixels, about 1 GB
 HALO = 8  # elements of y, a multiple of CELL; g_s reaches about as far
-CELL = STRIDE_Z // STRIDE_Y
 SEED = 1
 RATE_Y, RATE_Z = 0.08, 0.1  # Adam's step sizes at the start, in quantisation steps; they fall along a cosine
 BETAS = (0.9, 0.95)
@@ -64,14 +65,20 @@ def refine(
 
 def over_z(y: Tensor) -> list[tuple[Span, Span]]:
     """Windows over y (1, m, h, w), in elements of z."""
-    return list(windows(y.shape[2] // CELL, y.shape[3] // CELL, WINDOW // CELL, HALO // CELL))
+    return windows(*hyper_size(y.shape[2], y.shape[3]), WINDOW // CELL, HALO // CELL)
 
 
 def pixels_of(rgb: np.ndarray, row: Span, column: Span, device: torch.device) -> Tensor:
-    """The picture under a window with its halo, (1, 3, H, W) in [0, 1]; smaller where the padding begins."""
+    """The picture under a window with its halo, (1, 3, H, W) in [0, 1]; smaller where the picture ends."""
     high, wide = row.scaled(STRIDE_Z), column.scaled(STRIDE_Z)
     pixels = np.ascontiguousarray(rgb[high.low : high.high, wide.low : wide.high])
     return torch.from_numpy(pixels).to(device).permute(2, 0, 1)[None].float().div_(255)
+
+
+def coefficients_of(x: Tensor, model: JlcVbr) -> Tensor:
+    """DCT coefficients of pixels (1, 3, H, W), filled up to whole blocks by repeating the edge."""
+    height, width = x.shape[2:]
+    return model.dct(F.pad(x, (0, -width % STRIDE_Y, 0, -height % STRIDE_Y), mode="replicate"))
 
 
 class _Window:
@@ -84,18 +91,14 @@ class _Window:
         self.row, self.column, self.autocast, self.noise = row, column, model.autocast, noise
         device = model.device
         self.x = pixels_of(rgb, row, column, device)
-        height, width = self.x.shape[2:]
         self.knob = torch.tensor([t / T_MAX], device=device)
         self.objective = Objective(model.info, t)
-        self.network = Relaxed(model.float_model, self.knob)
+        self.network = Relaxed(model.float_model, self.knob, coefficients_of(self.x, model.float_model))
         at_y = (..., row.scaled(CELL).outer, column.scaled(CELL).outer)
         at_z = (..., row.outer, column.outer)
         with torch.inference_mode(False):
             self.y = y[at_y].to(device, copy=True).requires_grad_()
             self.z = z[at_z].to(device, copy=True).requires_grad_()
-            # blocks that are all padding are not coded
-            self.seen = torch.zeros(1, 1, *self.y.shape[2:], dtype=torch.bool, device=device)
-            self.seen[..., : math.ceil(height / STRIDE_Y), : math.ceil(width / STRIDE_Y)] = True
         self.free_y = _inside(self.y, row.scaled(CELL), column.scaled(CELL))
         self.free_z = _inside(self.z, row, column)
         self.optimiser = torch.optim.Adam([{"params": [self.y]}, {"params": [self.z]}], betas=BETAS, eps=EPS)
@@ -115,7 +118,7 @@ class _Window:
             return soft_round(v, softness) + width * noise
 
         with self.autocast():
-            x_hat, bits = self.network(self.y, self.z, self.seen, relax)
+            x_hat, bits = self.network(self.y, self.z, relax)
         x_hat = x_hat[..., : self.x.shape[2], : self.x.shape[3]]
         loss = self.objective.cost(bits, x_hat, self.x) * self.x[0, 0].numel()
         gradients = torch.autograd.grad(loss, (self.y, self.z))
@@ -141,29 +144,36 @@ def _inside(like: Tensor, row: Span, column: Span) -> Tensor:
 class Relaxed:
     """The decoder and the rates it pays, differentiable in y and z. No gradients for its weights."""
 
-    def __init__(self, model: JlcVbr, knob: Tensor) -> None:
+    def __init__(self, model: JlcVbr, knob: Tensor, c: Tensor) -> None:
+        """c: DCT coefficients of the pixels, (1, 192, 2h, 2w)."""
         self.model = model.requires_grad_(False)
         with torch.no_grad():
-            self.sigma, self.log_sigma = model.scale_y(knob), model.scale_y.log(knob)
+            self.sigma, self.log_sigma = model.sigma(knob), model.scale_y.log(knob)
             self.log_sigma_z = model.scale_z.log(knob)
-        self.knob = knob
+        self.knob, self.c = knob, c
 
-    def __call__(self, y: Tensor, z: Tensor, seen: Tensor, relax: Callable[[Tensor], Tensor]) -> tuple[Tensor, Tensor]:
-        """(x_hat, bits) with `relax` in place of rounding; `seen` (1, 1, h, w): elements that are coded at all."""
-        model = self.model
+    def __call__(self, y: Tensor, z: Tensor, relax: Callable[[Tensor], Tensor]) -> tuple[Tensor, Tensor]:
+        """(x_hat, bits) with `relax` in place of rounding."""
+        model, m = self.model, y.shape[1]
+        height, width = y.shape[2:]
         z_hat = relax(z)
-        features = model.h_s(z_hat)
-        log_scale = self.log_sigma + model.scale_net(z_hat).float()
+        features = model.h_s(z_hat)[:, :, :height, :width]
+        log_scale = self.log_sigma + model.scale_net(z_hat).float()[:, :, :height, :width]
         index = table_index(log_scale.detach())
-        coded = (index > 0) & seen
+        index_y, index_detail = index[:, :m], audible(index[:, m:])
+        coded = torch.cat([index_y, index_detail], 1) > 0
         y_hat, symbols = torch.zeros_like(y), torch.zeros_like(y)
         for step, mask in enumerate(step_masks(y.shape[1], y.shape[2], y.shape[3], y.device)):
             mean = model.step_mean(step, y_hat, features, self.sigma)
-            here = relax(y - mean) * (mask & coded)
-            y_hat = y_hat + model.reconstruction(here, index) + mean * mask
+            here = relax(y - mean) * (mask & coded[:, :m])
+            y_hat = y_hat + model.reconstruction(here, index_y) + mean * mask
             symbols = symbols + here
-        bits = gaussian_bits(z_hat, self.log_sigma_z).sum() + (gaussian_bits(symbols, log_scale) * coded).sum()
-        return model.synthesise(y_hat, self.knob), bits
+        predicted = model.predict(y_hat, self.knob)
+        detail = relax(model.detail(self.c - predicted, self.knob)) * coded[:, m:]
+        c_hat = predicted + model.undetail(model.reconstruction(detail, index_detail), self.knob)
+        every = torch.cat([symbols, detail], 1)
+        bits = gaussian_bits(z_hat, self.log_sigma_z).sum() + (gaussian_bits(every, log_scale) * coded).sum()
+        return model.dct.inverse(c_hat), bits
 
 
 def soft_round(v: Tensor, softness: float) -> Tensor:

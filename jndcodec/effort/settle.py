@@ -14,10 +14,11 @@ import torch
 from torch import Tensor
 
 from jndcodec.effort.objective import Objective
-from jndcodec.effort.refine import CELL, over_z, pixels_of
+from jndcodec.effort.refine import over_z, pixels_of
 from jndcodec.entropy.scale_network import T_MAX
 from jndcodec.model.interface import Compressed
-from jndcodec.model.native import NativeModel
+from jndcodec.model.native import Coded, NativeModel
+from jndcodec.model.vbr import CELL
 
 ROUNDINGS = (0.0, 1.0)  # shares of the dead zones
 CORRECTIONS = 3  # at most
@@ -32,29 +33,30 @@ def settle(model: NativeModel, rgb: np.ndarray, y: Tensor, z: Tensor, t: int, si
     """
     objective = Objective(model.info, t)
 
-    def cost(coded: Compressed) -> float:
-        decoded = coded.reconstruct()
-        coded.reconstruct = functools.partial(np.copy, decoded)
-        return objective.judge(len(coded.z) + len(coded.y), decoded, rgb)
+    def cost(streams: Compressed) -> float:
+        decoded = streams.reconstruct()
+        streams.reconstruct = functools.partial(np.copy, decoded)
+        return objective.judge(len(streams.z) + len(streams.y), decoded, rgb)
 
     best, lowest = single_pass, cost(single_pass)
     for share in ROUNDINGS:
-        coded, y_hat = model.code(y, z, t, rgb.shape[:2], share)
-        if (found := cost(coded)) < lowest:
-            best, lowest = coded, found
+        streams, coded = model.code(rgb, y, z, t, share)
+        if (found := cost(streams)) < lowest:
+            best, lowest = streams, found
     if not objective.squared:
         return best
     for _ in range(CORRECTIONS):  # from the last rounding, with dead zones
-        y = y + DAMPING * (y_hat - y - _gradient(model, objective, rgb, y_hat, t) / CURVATURE)
-        coded, y_hat = model.code(y, z, t, rgb.shape[:2], ROUNDINGS[-1])
-        if (found := cost(coded)) >= lowest:
+        y = y + DAMPING * (coded.y_hat - y - _gradient(model, objective, rgb, coded, t) / CURVATURE)
+        streams, coded = model.code(rgb, y, z, t, ROUNDINGS[-1])
+        if (found := cost(streams)) >= lowest:
             break
-        best, lowest = coded, found
+        best, lowest = streams, found
     return best
 
 
-def _gradient(model: NativeModel, objective: Objective, rgb: np.ndarray, y_hat: Tensor, t: int) -> Tensor:
-    """Of λ D in bits, with respect to y_hat."""
+def _gradient(model: NativeModel, objective: Objective, rgb: np.ndarray, coded: Coded, t: int) -> Tensor:
+    """Of λ D in bits, with respect to y_hat; the detail stays as it is."""
+    y_hat = coded.y_hat
     gradient = torch.zeros_like(y_hat)
     knob = torch.tensor([t / T_MAX], device=model.device)
     network = model.float_model.requires_grad_(False)
@@ -64,7 +66,9 @@ def _gradient(model: NativeModel, objective: Objective, rgb: np.ndarray, y_hat: 
         with torch.inference_mode(False), torch.enable_grad():
             part = y_hat[..., row.outer, column.outer].to(model.device, copy=True).requires_grad_()
             with model.autocast():
-                x_hat = network.synthesise(part, knob)[..., : x.shape[2], : x.shape[3]]
+                predicted = network.predict(part, knob)
+                c_hat = predicted + model.detail_hat(coded, row.outer, column.outer, knob)
+            x_hat = network.dct.inverse(c_hat)[..., : x.shape[2], : x.shape[3]]
             error = objective.lmbda * objective.distortion(x_hat, x) * x[0, 0].numel()
             (found,) = torch.autograd.grad(error, part)
         gradient[..., row.target, column.target] = found[..., row.inner, column.inner].to(gradient.device)

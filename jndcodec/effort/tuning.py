@@ -69,18 +69,18 @@ def _subject(model: NativeModel, rgb: np.ndarray) -> Subject:
 
 
 def _latents(model: NativeModel, rgb: np.ndarray, knob: int) -> tuple[Tensor, Tensor]:
-    y = model.analyse(rgb, knob)
-    return y, model.hyper_analyse(y, knob)
+    y, energies = model.analyse(rgb, knob)
+    return y, model.hyper_analyse(y, energies, knob)
 
 
 def _point(
     model: NativeModel, rgb: np.ndarray, knob: int, y: Tensor, z: Tensor, quantise: Quantise
 ) -> tuple[float, float]:
     """(-log D, log bits)."""
-    symbols, y_hat = model.quantise(y, z, knob, size_of(rgb), quantise)
+    coded = model.quantise(rgb, y, z, knob, quantise)
     objective = Objective(model.info, knob)
-    d = objective.judge(0, model.synthesise(y_hat, knob, size_of(rgb)), rgb) / objective.lmbda
-    return -math.log(max(d, 1e-9)), math.log(max(symbols.bits(model.tables), 1.0))
+    d = objective.judge(0, model.decoded(coded, knob, size_of(rgb)), rgb) / objective.lmbda
+    return -math.log(max(d, 1e-9)), math.log(max(coded.symbols.bits(model.tables), 1.0))
 
 
 def _gain(model: NativeModel, subject: Subject, zones: Tensor) -> float:

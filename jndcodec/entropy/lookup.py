@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor
 
-from jndcodec.entropy.tables import COUNT, LOG_STEP, SCALE_MIN
+from jndcodec.entropy.tables import COUNT, DETAIL_FROM, LOG_STEP, SCALE_MIN
 
 
 def table_index(log_scale: Tensor) -> Tensor:
@@ -16,6 +16,11 @@ def table_index(log_scale: Tensor) -> Tensor:
     Coding has the exact integers of `ScaleNetwork.indexes_y` instead.
     """
     return ((log_scale - math.log(SCALE_MIN)) / LOG_STEP).round_().clamp_(0, COUNT - 1).to(torch.uint8)
+
+
+def audible(index: Tensor) -> Tensor:
+    """Table indexes of detail, 0 (not coded) where they are below DETAIL_FROM."""
+    return index * (index >= DETAIL_FROM)
 
 
 def look_up(table: Tensor, index: Tensor) -> Tensor:

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import functools
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -59,6 +59,10 @@ class IntegerConv:
         taps = self.weight[self._order].transpose(2, 3, 1, 0)
         return np.ascontiguousarray(taps.reshape(-1, *taps.shape[2:]))
 
+    def first(self, count: int) -> IntegerConv:
+        """The same for the first `count` output channels alone."""
+        return replace(self, weight=self.weight[:count], bias=self.bias[:count])
+
     def __call__(self, x: np.ndarray) -> np.ndarray:
         """(h, w, C_in) -> (h, w, C_out), or (2h, 2w, C_out / 4)."""
         height, width, _ = x.shape
@@ -96,7 +100,7 @@ class ScaleNetwork:
     """z, and per channel and rate tables, to table indexes. The same function for both directions."""
 
     def __init__(self, layers: list[IntegerConv], index_y: np.ndarray, index_z: np.ndarray) -> None:
-        """index_y (K, m), index_z (K, cz): usual table index per rate anchor and channel, integers with
+        """index_y (K, C), index_z (K, cz): usual table index per rate anchor and channel, integers with
         ACTIVATION_BITS fractional bits. Raises ModelError where float64 could round."""
         self.layers, self.index_y, self.index_z = layers, index_y, index_z
         self.bound = max(layer.bound() for layer in layers)
@@ -107,12 +111,16 @@ class ScaleNetwork:
         """Table index per channel of z at rate t (0 … 65535): uint8 (cz,)."""
         return _to_index(interpolate(self.index_z, t))
 
-    def indexes_y(self, z: np.ndarray, t: int) -> np.ndarray:
-        """z (h, w, cz) integers -> table index of every element of y, uint8 (4h, 4w, m)."""
+    def usual(self, t: int) -> np.ndarray:
+        """What the network's answers are added to at rate t: (C,) in float64, of y's channels and those of detail."""
+        return interpolate(self.index_y, t)
+
+    def indexes_y(self, z: np.ndarray, t: int, count: int) -> np.ndarray:
+        """z (h, w, cz) integers -> table index of every element of the first `count` channels, uint8 (4h, 4w, count)."""
         x = np.clip(z.astype(np.float64) * 2.0**ACTIVATION_BITS, -ACTIVATION_LIMIT, ACTIVATION_LIMIT)
-        for layer in self.layers:
+        for layer in (*self.layers[:-1], self.layers[-1].first(count)):
             x = layer(x)
-        x += interpolate(self.index_y, t)
+        x += self.usual(t)[:count]
         return _to_index(x)
 
 

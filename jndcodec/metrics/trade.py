@@ -19,11 +19,11 @@ COMPANIONS = (*METRICS, "tone")  # what may stand beside the first metric of a m
 
 # λ at t = 0 and t = 1, log-spaced between. Units: 255² MSE, 1 - MS-SSIM, raw SSIMULACRA2 sum, ColorVideoVDP's Q.
 LAMBDA = {
-    "mse": (0.001, 0.35),
-    "tone": (0.001, 0.35),
-    "ms-ssim": (1.2, 420.0),
-    "ssimulacra2": (0.008, 4.0),
-    "cvvdp": (0.0023, 3.0),
+    "mse": (0.001, 1.4),
+    "tone": (0.001, 1.4),
+    "ms-ssim": (1.2, 1700.0),
+    "ssimulacra2": (0.008, 16.0),
+    "cvvdp": (0.0023, 12.0),
 }
 MSE_AT_TOP = 0.25  # of its share that squared error keeps at t = 1 beside a perceptual metric
 # What CompressAI's zoo was trained with, qualities 1 to 8.

@@ -28,6 +28,8 @@ from jndcodec.weights import (
     read_info,
 )
 
+BASIS = "basis"  # W is as large as kernels are
+
 
 def export_weights(
     model: JlcVbr,
@@ -87,7 +89,7 @@ def portable_tensors(model: JlcVbr, tables: Tables) -> dict[str, Tensor]:
     tensors = {}
     for key, value in model.state_dict().items():
         if not key.startswith(SCALE_NET):
-            dtype = torch.float16 if value.ndim == 4 else torch.float32
+            dtype = torch.float16 if value.ndim == 4 or key == BASIS else torch.float32
             tensors[FLOAT_PREFIX + key] = value.detach().cpu().to(dtype).contiguous()
     network = _scale_network(model)
     for i, layer in enumerate(network.layers):

@@ -8,12 +8,12 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from jndcodec.model.layers import to_blocks
+from jndcodec.model.layers import join_quarters, to_blocks
 from jndcodec.model.vbr import BLOCK, JlcVbr
 
 DEAD_GAIN = 0.0025  # squared gain of a channel that is switched off at a rate
 ROUNDING_NOISE = 1 / 12  # variance of the rounding error, in squared steps
-GAIN_RANGE = (0.46, 3.39)  # -log of the quantisation step at t = 0 and 1, in units of [0, 1] pixels
+GAIN_RANGE = (0.46, 4.08)  # -log of the quantisation step at t = 0 and 1, in units of [0, 1] pixels
 SHARPEST = 0.75  # t at which the basis of the detail is found
 BATCH = 8  # tiles at a time
 
@@ -29,27 +29,34 @@ def principal_components(blocks: Tensor) -> tuple[Tensor, Tensor]:
 def init_klt(model: JlcVbr, tiles: Tensor, samples: int = 40000) -> float:
     """Set the linear path of both transforms, the gains and the scales from training tiles, and `start_detail`.
 
-    tiles: (B, 3, H, W) in [0, 1], H and W multiples of 16. Needs c8 = 192 and c16 >= m. Returns the share of the tiles'
-    energy that the m components of the main part carry.
+    tiles: (B, 3, H, W) in [0, 1], H and W multiples of 16. Needs c8 = 192 and c16 >= m - linear. Returns the share of the
+    tiles' energy that the m components of y carry.
     """
     config, m = model.config, model.config.m
-    if config.c8 != 192 or config.c16 < m:
-        raise ValueError("the KLT start needs c8 = 192 and c16 >= m")
+    main = m - config.linear
+    if config.c8 != 192 or config.c16 < main:
+        raise ValueError("the KLT start needs c8 = 192 and c16 >= m - linear")
     blocks = to_blocks(model.dct(tiles)).reshape(-1, BLOCK)
     energies, components = principal_components(blocks[torch.randperm(len(blocks))[:samples]])
     basis = components[:m].reshape(m, 2, 2, 192).permute(0, 3, 1, 2)  # channel, row, column, as kernels have them
+    order = torch.arange(config.linear).reshape(-1, 4).T.flatten()  # each quarter gets its share of what matters
+    energies[main:m], basis[main:] = energies[main:m][order], basis[main:][order]
     for layer in (model.g_a_in, model.g_s_out):
         layer.weight.zero_()
         layer.weight[:, :, 1, 1] = torch.eye(192)
     down, last = model.g_a_16[0], model.g_a_16[2]
     first, up = model.g_s_16[0], model.g_s_16[2]
-    for layer in (down, last, first, up):
+    for layer in (down, last, first, up, model.g_a_linear):
         layer.weight.zero_()
-    down.weight[:m, :, 1:, 1:] = basis
-    last.weight[:, :m, 0, 0] = torch.eye(m)
-    first.weight[:m, :, 0, 0] = torch.eye(m)
-    up.weight[:, :m, 0, 0] = basis.reshape(m, BLOCK).T  # PixelShuffle's order: channel * 4 + 2 * row + column
-    _set_gains(model, energies[:m])
+    columns = basis.reshape(m, BLOCK).T  # PixelShuffle's order: channel * 4 + 2 * row + column
+    down.weight[:main, :, 1:, 1:] = basis[:main]
+    last.weight[:, :main, 0, 0] = torch.eye(main)
+    first.weight[:main, :, 0, 0] = torch.eye(main)
+    up.weight[:, :main, 0, 0] = columns[:, :main]
+    model.g_a_linear.weight[:, :, 1:, 1:] = basis[main:]
+    model.g_s_linear[0].weight[:, :, 0, 0] = columns[:, main:]
+    parts = energies[:m].split([main, config.linear])
+    _set_gains(model, join_quarters(*(part[None, :, None, None] for part in parts)).flatten())
 
     # What is learned starts near silence, so that the first steps keep the linear codec.
     for layer in (model.scale_net[-1], model.mean_0, *(context.leave for context in model.context)):

@@ -1,30 +1,46 @@
 """A native model ready to code: float transforms around the exact entropy path.
 
-Layouts are those of jndcodec.model.transforms: y lies channels last, so symbols and table indexes, (h, w, m) in numpy,
-lie in the same order in memory.
+Layouts are those of jndcodec.model.transforms. Symbols and table indexes, (h, w, channels) in numpy, have y's channels,
+then as many of detail as the picture needs: y lies channels last, so both lie in the same order in memory.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable
+from collections.abc import Iterable
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from jndcodec.container.jlc import read_varint, varint
 from jndcodec.entropy.dead_zone import Quantise, calibrated_dead_zones, quantiser
+from jndcodec.entropy.scale_network import ACTIVATION_BITS
 from jndcodec.entropy.symbols import SYMBOL_LIMIT, Symbols
-from jndcodec.entropy.tables import Tables
-from jndcodec.errors import SymbolError
-from jndcodec.model.context import STEPS, put_step, step_masks, take_step
-from jndcodec.model.interface import Compressed, Progress, silent
+from jndcodec.entropy.tables import DETAIL_FROM, Tables
+from jndcodec.errors import FormatError, SymbolError
+from jndcodec.model.interface import Compressed, Progress, silent, size_of
+from jndcodec.model.means import Means, as_tensor
 from jndcodec.model.tiling import Span
-from jndcodec.model.transforms import CELL, H_S_HALO, Transforms, latent_size
-from jndcodec.model.vbr import STRIDE_Y
+from jndcodec.model.transforms import H_S_HALO, WINDOW, Transforms, hyper_size, latent_size, strips
+from jndcodec.model.vbr import CELL
 from jndcodec.weights import ModelInfo, load_tensors, read_scale_network
 
-ANALYSIS, SYNTHESIS = 0.7, 0.6  # about the shares of g_a and g_s in the time of their directions, for progress
+ANALYSIS, SYNTHESIS = 0.5, 0.6  # about the shares of g_a and g_s in the time of their directions, for progress
+# Channels of detail whose usual scale lies this many table steps below the smallest table are not tried by the encoder.
+FAINT = 16
+
+Prediction = tuple[Span, Span, Tensor]  # what `Transforms.predictions` yields
+
+
+@dataclass
+class Coded:
+    """What a picture was coded as: its symbols, the y_hat that they carry, float32 (1, m, h, w), and what g_s makes of
+    that where it is small enough to keep."""
+
+    symbols: Symbols
+    y_hat: Tensor
+    predictions: list[Prediction] | None
 
 
 class NativeModel(Transforms):
@@ -39,6 +55,7 @@ class NativeModel(Transforms):
         self.info = info
         self.name = info.name
         self.id = bytes.fromhex(info.id)
+        self.m = self.float_model.config.m
         self.scale_network = read_scale_network(tensors)
         self.tables = Tables(*(tensors[f"tables.{part}"] for part in ("cdf", "size", "offset")))
         self.dead_zone = torch.from_numpy(calibrated_dead_zones(info.calibration, self.tables)).to(self.device)
@@ -46,17 +63,19 @@ class NativeModel(Transforms):
     # -- the two directions (jndcodec.model.interface)
 
     def compress(self, rgb: np.ndarray, t: int, dead_zone: float = 1.0, progress: Progress = silent) -> Compressed:
-        y = self.analyse(rgb, t, lambda share: progress(ANALYSIS * share))
-        coded, _ = self.code(y, self.hyper_analyse(y, t), t, rgb.shape[:2], dead_zone, keep=False)
+        y, energies = self.analyse(rgb, t, lambda share: progress(ANALYSIS * share))
+        z = self.hyper_analyse(y, energies, t)
+        coded, _ = self.code(rgb, y, z, t, dead_zone)
         progress(1.0)
         return coded
 
-    def code(
-        self, y: Tensor, z: Tensor, t: int, size: tuple[int, int], dead_zone: float, keep: bool = True
-    ) -> tuple[Compressed, Tensor]:
-        """Streams of the floats y and z, rounded with this share of the dead zones, and the y_hat that they carry."""
-        symbols, y_hat = self.quantise(y, z, t, size, quantiser(self.dead_zone, dead_zone), keep)
-        return Compressed(*symbols.pack(self.tables), symbols.crc(), lambda: self.synthesise(y_hat, t, size)), y_hat
+    def code(self, rgb: np.ndarray, y: Tensor, z: Tensor, t: int, dead_zone: float) -> tuple[Compressed, Coded]:
+        """Streams of the floats y and z, rounded with this share of the dead zones, and what they carry."""
+        coded = self.quantise(rgb, y, z, t, quantiser(self.dead_zone, dead_zone))
+        z_section, y_section = coded.symbols.pack(self.tables)
+        y_section = varint(coded.symbols.y.shape[2] - self.m) + y_section
+        crc = coded.symbols.crc()
+        return Compressed(z_section, y_section, crc, lambda: self.decoded(coded, t, size_of(rgb))), coded
 
     def decompress(
         self, z: bytes, y: bytes, symbols_crc: int, t: int, size: tuple[int, int], progress: Progress = silent
@@ -67,99 +86,104 @@ class NativeModel(Transforms):
                 "the symbols differ from those that were encoded, though the file is whole: "
                 "the probability tables came out different here; please report this with the file"
             )
-        y_hat = self.reconstruct(symbols, t)
-        del symbols  # 450 MB at 100 megapixels, beside y_hat and the picture
-        return self.synthesise(y_hat, t, size, lambda share: progress(1 - SYNTHESIS * (1 - share)))
+        coded = Coded(symbols, self.reconstruct(symbols, t), None)
+        return self.decoded(coded, t, size, lambda share: progress(1 - SYNTHESIS * (1 - share)))
 
     @torch.inference_mode()
-    def quantise(
-        self, y: Tensor, z: Tensor, t: int, size: tuple[int, int], quantise: Quantise, keep: bool = True
-    ) -> tuple[Symbols, Tensor]:
-        """Round z and y, floats of `analyse` and `hyper_analyse` or better: (symbols, y_hat), perhaps in y's memory
-        without `keep`."""
+    def quantise(self, rgb: np.ndarray, y: Tensor, z: Tensor, t: int, quantise: Quantise) -> Coded:
+        """Round z and y, floats of `hyper_analyse` and `analyse` or better, and what they leave of the picture."""
         coded_z = torch.from_numpy(self.scale_network.indexes_z(t) > 0)[None, :, None, None]
         z_hat = torch.round(z).clamp(-SYMBOL_LIMIT, SYMBOL_LIMIT) * coded_z
         z_out = z_hat[0].permute(1, 2, 0).to(torch.int16).numpy()
-        index = self._indexes(z_out, t, size)
-        out = np.empty(index.shape, np.int16)
-        index_t, out_t = _as_tensor(index), _as_tensor(out)
+        index = self._indexes(z_out, t, latent_size(*size_of(rgb)), self._audible(t))
+        out = np.zeros(index.shape, np.int16)
+        y_hat = Means(self).quantise(z_hat, y, t, index[..., : self.m], out[..., : self.m], quantise)
+        seen = index[..., self.m :].any((0, 1))
+        count = _up_to_last(seen)
+        predictions: list[Prediction] | None = None
+        if count:
+            found = self.predictions(y_hat, t)
+            if max(y_hat.shape[2:]) <= WINDOW:
+                found = predictions = list(found)
+            self._quantise_detail(rgb, found, index[..., self.m :], out[..., self.m :], count, t, quantise)
+            count = _up_to_last(out[..., self.m :].any((0, 1)))
+        kept = slice(None, self.m + count)
+        symbols = Symbols(z_out, out[..., kept], self.scale_network.indexes_z(t), index[..., kept])
+        return Coded(symbols, y_hat, predictions)
 
-        def code(span: Span, step: int, mean: Tensor) -> Tensor:
-            here = take_step(index_t[:, :, span.target], step).to(self.device)
-            residual = take_step(y[:, :, span.target], step).to(self.device) - mean
-            symbols = quantise(residual, here).clamp_(-SYMBOL_LIMIT, SYMBOL_LIMIT).mul_(here > 0)
-            put_step(out_t[:, :, span.target], step, symbols.to("cpu", torch.int16))
-            return self.float_model.reconstruction(symbols, here)
-
-        y_hat = self._refine(z_hat, t, code, None if keep else y)
-        return Symbols(z_out, out, self.scale_network.indexes_z(t), index), y_hat
+    def _quantise_detail(
+        self, rgb: np.ndarray, predictions: Iterable[Prediction], index: np.ndarray, out: np.ndarray, count: int,
+        t: int, quantise: Quantise,
+    ) -> None:  # fmt: skip
+        """Write the symbols of the first `count` channels of detail under `index` (h, w, detail) into `out`."""
+        knob = self.knob(t)
+        for row, column, predicted in predictions:
+            inside = [Span(span.start, span.stop, span.start, span.stop) for span in (row, column)]
+            missing = self.coefficients(rgb, *inside) - predicted
+            with self.autocast():
+                detail = self.float_model.detail(missing, knob, count)
+            here = as_tensor(index[row.target, column.target, :count]).to(self.device)
+            symbols = quantise(detail, here).clamp_(-SYMBOL_LIMIT, SYMBOL_LIMIT).mul_(here > 0)
+            as_tensor(out[row.target, column.target, :count]).copy_(symbols)
 
     @torch.inference_mode()
     def reconstruct(self, symbols: Symbols, t: int) -> Tensor:
         """y_hat from symbols."""
-        y, index = _as_tensor(symbols.y), _as_tensor(symbols.index_y)
-        z_hat = _as_tensor(symbols.z).float()
+        z_hat = as_tensor(symbols.z).float()
+        return Means(self).reconstruct(z_hat, symbols.y[..., : self.m], symbols.index_y[..., : self.m], t)
 
-        def code(span: Span, step: int, mean: Tensor) -> Tensor:
-            coded = take_step(y[:, :, span.target], step).to(self.device, torch.float32)
-            return self.float_model.reconstruction(coded, take_step(index[:, :, span.target], step).to(self.device))
+    @torch.inference_mode()
+    def decoded(self, coded: Coded, t: int, size: tuple[int, int], progress: Progress = silent) -> np.ndarray:
+        """The picture of `size` = (H, W): g_s of the main part, and its detail, window by window, to uint8."""
+        rgb, done = np.empty((*size, 3), np.uint8), 0
+        for row, column, predicted in coded.predictions or self.predictions(coded.y_hat, t):
+            with self.autocast():
+                c = predicted + self.detail_hat(coded, row.target, column.target, self.knob(t))
+            target = rgb[row.scaled(16).target, column.scaled(16).target]
+            for channel, plane in enumerate(self.pixels(c)):  # a fifth of the time of one transposing copy
+                target[..., channel] = plane[: target.shape[0], : target.shape[1]]
+            done += (row.stop - row.start) * (column.stop - column.start)
+            progress(done / (coded.y_hat.shape[2] * coded.y_hat.shape[3]))
+        return rgb
 
-        return self._refine(z_hat, t, code)
+    def detail_hat(self, coded: Coded, rows: slice, columns: slice, knob: Tensor) -> Tensor | float:
+        """What the detail of a part of y's grid adds to the prediction of its DCT coefficients; 0 if there is none."""
+        parts = (part[rows, columns, self.m :] for part in (coded.symbols.y, coded.symbols.index_y))
+        symbols, index = (as_tensor(part).to(self.device) for part in parts)
+        if not symbols.shape[1]:
+            return 0.0
+        return self.float_model.undetail(self.float_model.reconstruction(symbols.float(), index), knob)
 
     # -- the exact stage
 
     def unpack(self, z_stream: bytes, y_stream: bytes, t: int, size: tuple[int, int]) -> Symbols:
-        """Entropy-decode both streams."""
+        """Entropy-decode both streams. FormatError where they are not what this model writes."""
         rows, columns = latent_size(*size)
-        cz = self.float_model.config.cz
+        config = self.float_model.config
         index_z = self.scale_network.indexes_z(t)
-        z = Symbols.unpack_z(z_stream, (rows // CELL, columns // CELL, cz), index_z, self.tables)
-        index = self._indexes(z, t, size)
-        return Symbols(z, Symbols.unpack_y(y_stream, index, self.tables), index_z, index)
+        z = Symbols.unpack_z(z_stream, (*hyper_size(rows, columns), config.cz), index_z, self.tables)
+        count, at = read_varint(y_stream, 0, len(y_stream))
+        if count > config.detail:
+            raise FormatError("damaged .jlc file: more detail than its model has")
+        index = self._indexes(z, t, (rows, columns), count)
+        return Symbols(z, Symbols.unpack_y(y_stream[at:], index, self.tables), index_z, index)
 
-    def _indexes(self, z: np.ndarray, t: int, size: tuple[int, int]) -> np.ndarray:
-        """Table index of every element of y, uint8 (h, w, m); 0 (not coded) where its 16x16 block is all padding."""
-        rows, columns = z.shape[0] * CELL, z.shape[1] * CELL
-        index = np.empty((rows, columns, self.float_model.config.m), np.uint8)
-        for span in self._strips(rows, columns, H_S_HALO):
-            part = self.scale_network.indexes_y(z[span.outer], t)
-            index[span.scaled(CELL).target] = part[span.scaled(CELL).inner]
-        index[math.ceil(size[0] / STRIDE_Y) :] = 0
-        index[:, math.ceil(size[1] / STRIDE_Y) :] = 0
+    def _indexes(self, z: np.ndarray, t: int, size: tuple[int, int], count: int) -> np.ndarray:
+        """Table index of every element of y and of `count` channels of detail, uint8 (h, w, m + count)."""
+        index = np.empty((*size, self.m + count), np.uint8)
+        for span in strips(*size, H_S_HALO):
+            part = self.scale_network.indexes_y(z[span.outer], t, self.m + count)
+            target = index[span.scaled(CELL).target]
+            target[:] = part[span.scaled(CELL).inner][: target.shape[0], : target.shape[1]]
+        detail = index[..., self.m :]
+        detail *= detail >= DETAIL_FROM
         return index
 
-    # -- shared by both directions
-
-    def _refine(
-        self, z_hat: Tensor, t: int, code: Callable[[Span, int, Tensor], Tensor], memory: Tensor | None = None
-    ) -> Tensor:
-        """The four steps of context: y_hat = code(span, step, mean) + mean, each on its step's elements, packed.
-
-        memory: a tensor of y's shape that y_hat may be written into, whatever it holds.
-        """
-        knob = self._knob(t)
-        rows, columns = z_hat.shape[2] * CELL, z_hat.shape[3] * CELL
-        strips = list(self._strips(rows, columns, H_S_HALO))
-        # where there are several strips, each step masks what is not reconstructed yet; else it must be zero
-        y_hat = memory if memory is not None and len(strips) > 1 else self._new(rows, columns)
-        sigma = self.float_model.scale_y(knob)
-        features = None
-        for step in range(STEPS):
-            for coarse in strips:
-                span = coarse.scaled(CELL)
-                with self.autocast():
-                    if features is None or len(strips) > 1:  # kept between steps where one strip is all
-                        features = self.float_model.h_s(z_hat[:, :, coarse.outer].to(self.device))
-                    state = y_hat[:, :, span.outer].to(self.device)
-                    if len(strips) > 1:  # a neighbour strip may hold this step's elements: see the earlier steps' only
-                        masks = step_masks(y_hat.shape[1], span.high - span.low, columns, self.device)
-                        state = state * sum(masks[:step], torch.zeros_like(masks[0]))
-                    mean = self.float_model.mean_in_units(step, state, features, sigma)[:, :, span.inner]
-                mean = take_step(mean, step).float() * sigma
-                put_step(y_hat[:, :, span.target], step, (code(span, step, mean) + mean).to(y_hat.device))
-        return y_hat
+    def _audible(self, t: int) -> int:
+        """How many channels of detail the encoder tries: up to the last whose usual scale is not FAINT."""
+        return _up_to_last(self.scale_network.usual(t)[self.m :] > -FAINT << ACTIVATION_BITS)
 
 
-def _as_tensor(array: np.ndarray) -> Tensor:
-    """(h, w, C) in numpy as (1, C, h, w) in torch, sharing memory."""
-    return torch.from_numpy(array).permute(2, 0, 1)[None]
+def _up_to_last(flags: np.ndarray) -> int:
+    """The number of entries up to the last that is true."""
+    return int(np.flatnonzero(flags)[-1]) + 1 if flags.any() else 0

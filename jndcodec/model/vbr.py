@@ -25,7 +25,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from jndcodec.entropy.dead_zone import quantiser, slopes
-from jndcodec.entropy.lookup import look_up, table_index
+from jndcodec.entropy.lookup import audible, look_up, table_index
 from jndcodec.entropy.tables import COUNT, SCALE_MIN
 from jndcodec.model.context import STEPS, Context, step_masks
 from jndcodec.model.layers import (
@@ -101,7 +101,7 @@ class JlcVbr(nn.Module):
         # W: orthonormal rows over the 2x2 DCT blocks of 16x16 pixels (row, column, channel); never trained
         self.register_buffer("basis", torch.eye(config.detail, BLOCK, device="cpu"))
         both = m + config.detail
-        self.gain_y = RateGain(both, k, low=0.46, high=3.39)
+        self.gain_y = RateGain(both, k, low=0.46, high=4.08)
         self.gain_a = RateGain(c8, k)
         # The decoder's gains stand on top of 1 / the encoder's: a change of one must not spoil the linear path.
         self.gain_y_inverse = RateGain(both, k)
@@ -233,7 +233,7 @@ class JlcVbr(nn.Module):
         z_hat = z + (torch.round(z) - z).detach()
         log_scale = self.scale_y.log(t) + self.scale_net(z_hat).float()[:, :, : y.shape[2], : y.shape[3]]
         index = table_index(log_scale.detach())
-        index_y, index_detail = index[:, :m], index[:, m:]
+        index_y, index_detail = index[:, :m], audible(index[:, m:])
 
         def quantise(y: Tensor, mean: Tensor) -> Tensor:
             residual = (y - mean).detach()
@@ -249,7 +249,7 @@ class JlcVbr(nn.Module):
         moving = look_up(slopes(self.dead_zone), index_detail) * (detail - detail.detach())
         wanted = round_off(detail.detach(), index_detail)
         symbols = wanted * (index_detail > 0)
-        # What is wanted under index 0 is lost, but its scale must hear of it, so it costs what it would under index 1.
+        # What is wanted where nothing is coded is lost, but its scale must hear of it: it costs what it would just there.
         held = log_scale[:, m:] + (log_scale[:, m:].clamp_min(LEAST) - log_scale[:, m:]).detach()
         bits_y = bits_y + gaussian_bits((symbols if hard else wanted) + moving, held).sum((1, 2, 3))
         detail_hat = self.reconstruction(symbols, index_detail) + moving

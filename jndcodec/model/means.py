@@ -1,0 +1,94 @@
+"""The four steps of context on a whole picture: means, refined where each step's elements stand, in strips."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from jndcodec.entropy.dead_zone import Quantise
+from jndcodec.entropy.symbols import SYMBOL_LIMIT
+from jndcodec.model.context import STEPS, put_step, step_masks, take_step
+from jndcodec.model.tiling import Span
+from jndcodec.model.transforms import H_S_HALO, Transforms, strips
+from jndcodec.model.vbr import CELL
+
+
+class Means:
+    """Both directions of the refinement with one model's transforms."""
+
+    def __init__(self, transforms: Transforms) -> None:
+        self.transforms, self.model = transforms, transforms.float_model
+
+    def quantise(
+        self, z_hat: Tensor, y: Tensor, t: int, index: np.ndarray, out: np.ndarray, quantise: Quantise
+    ) -> Tensor:
+        """y_hat (1, m, h, w) of y; its symbols are written into `out`, int16 (h, w, m), like `index`, uint8."""
+        y, index_t = _even(y), _even(as_tensor(index))
+        symbols_t = torch.empty(index_t.shape, dtype=torch.int16, memory_format=torch.channels_last)
+
+        def code(span: Span, step: int, mean: Tensor) -> Tensor:
+            here = take_step(index_t[:, :, span.target], step).to(mean.device)
+            residual = take_step(y[:, :, span.target], step).to(mean.device) - mean
+            symbols = quantise(residual, here).clamp_(-SYMBOL_LIMIT, SYMBOL_LIMIT).mul_(here > 0)
+            put_step(symbols_t[:, :, span.target], step, symbols.to("cpu", torch.int16))
+            return self.model.reconstruction(symbols, here)
+
+        y_hat = self._refine(z_hat, out.shape[:2], t, code)
+        out[:] = symbols_t[0].permute(1, 2, 0).numpy()[: out.shape[0], : out.shape[1]]
+        return y_hat
+
+    def reconstruct(self, z_hat: Tensor, symbols: np.ndarray, index: np.ndarray, t: int) -> Tensor:
+        """y_hat (1, m, h, w) from symbols (h, w, m)."""
+        symbols_t, index_t = _even(as_tensor(symbols)), _even(as_tensor(index))
+
+        def code(span: Span, step: int, mean: Tensor) -> Tensor:
+            coded = take_step(symbols_t[:, :, span.target], step).to(mean.device, torch.float32)
+            return self.model.reconstruction(coded, take_step(index_t[:, :, span.target], step).to(mean.device))
+
+        return self._refine(z_hat, symbols.shape[:2], t, code)
+
+    def _refine(
+        self, z_hat: Tensor, size: tuple[int, ...], t: int, code: Callable[[Span, int, Tensor], Tensor]
+    ) -> Tensor:
+        """y_hat = code(span, step, mean) + mean, each on its step's elements, packed.
+
+        The networks see the picture's own elements alone; to be packed they are filled up to even numbers of rows and
+        columns.
+        """
+        rows, columns = size
+        transforms, model = self.transforms, self.model
+        knob, device = transforms.knob(t), transforms.device
+        y_hat = transforms.new(model.config.m, rows + rows % 2, columns + columns % 2)
+        sigma = model.sigma(knob)
+        parts = strips(rows, columns, H_S_HALO)
+        features = None
+        for step in range(STEPS):
+            for coarse in parts:
+                span = coarse.scaled(CELL)
+                low, high = span.low, min(span.high, rows)
+                with transforms.autocast():
+                    if features is None or len(parts) > 1:  # kept between steps where one strip is all
+                        features = model.h_s(z_hat[:, :, coarse.outer].to(device))[:, :, : high - low, :columns]
+                    state = y_hat[:, :, low:high, :columns].to(device)
+                    if len(parts) > 1:  # a neighbour strip may hold this step's elements: see the earlier steps' only
+                        masks = step_masks(y_hat.shape[1], high - low, columns, device)
+                        state = state * sum(masks[:step], torch.zeros_like(masks[0]))
+                    mean = model.mean_in_units(step, state, features, sigma)[:, :, span.inner]
+                mean = take_step(_even(mean), step).float() * sigma
+                put_step(y_hat[:, :, span.target], step, (code(span, step, mean) + mean).to(y_hat.device))
+        return y_hat[:, :, :rows, :columns]
+
+
+def as_tensor(array: np.ndarray) -> Tensor:
+    """(h, w, C) in numpy as (1, C, h, w) in torch, sharing memory."""
+    return torch.from_numpy(array).permute(2, 0, 1)[None]
+
+
+def _even(x: Tensor) -> Tensor:
+    """(1, C, h, w), filled with zeros up to even h and w."""
+    height, width = x.shape[2:]
+    return F.pad(x, (0, width % 2, 0, height % 2)) if height % 2 or width % 2 else x
