@@ -24,15 +24,21 @@ from jndcodec.entropy.scale_network import ScaleNetwork
 from jndcodec.entropy.symbols import Symbols
 from jndcodec.images.loading import load_picture
 from jndcodec.images.saving import write_image
-from jndcodec.model.native import NativeModel
+from jndcodec.model.means import Means
 from jndcodec.model.transforms import Transforms
+from jndcodec.model.vbr import JlcVbr
 
 PILLOW, RANS, REST = "Pillow (PNG)", "rANS and Python lists", "everything else"
 STAGES = {
-    (Transforms, "analyse"): "transforms",
-    (Transforms, "hyper_analyse"): "transforms",
-    (Transforms, "synthesise"): "transforms",
-    (NativeModel, "_refine"): "mean refinement",
+    (JlcVbr, "analyse"): "transforms",
+    (JlcVbr, "hyper_analyse"): "transforms",
+    (Transforms, "coefficients"): "transforms",
+    (Transforms, "pixels"): "transforms",
+    (JlcVbr, "predict"): "transforms",
+    (JlcVbr, "detail"): "transforms",
+    (JlcVbr, "undetail"): "transforms",
+    (Means, "quantise"): "mean refinement",
+    (Means, "reconstruct"): "mean refinement",
     (ScaleNetwork, "indexes_y"): "scale network",
     (Symbols, "pack"): RANS,
     (Symbols, "unpack_z"): RANS,

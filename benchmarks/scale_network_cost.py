@@ -56,8 +56,9 @@ class FloatScaleNetwork:
 
 def bits(model: NativeModel, rgb: np.ndarray, t: int) -> tuple[float, np.ndarray]:
     """(bits of a picture, its table indexes)."""
-    y = model.analyse(rgb, t)
-    symbols, _ = model.quantise(y, model.hyper_analyse(y, t), t, rgb.shape[:2], quantiser(model.dead_zone, 0.0))
+    y, energies = model.analyse(rgb, t)
+    z = model.hyper_analyse(y, energies, t)
+    symbols = model.quantise(rgb, y, z, t, quantiser(model.dead_zone, 0.0)).symbols
     return symbols.bits(model.tables), symbols.index_y
 
 

@@ -41,7 +41,9 @@ def main(folder: Path, weights: Path, images: int, threads: int) -> None:
             t = torch.tensor([knob])
             with torch.no_grad():
                 out = model(x, t, hard=True)
-                unquantised = model.synthesise(model.analyse(x, t), t)
+                c = model.dct(x)
+                predicted = model.predict(model.analyse(c, t)[0], t)
+                unquantised = model.dct.inverse(predicted + model.undetail(model.detail(c - predicted, t), t))
             bpp = (out.bits_y + out.bits_z).item() / (height * width)
             errors = [255**2 * (y.clamp(0, 1) - x).square().mean().item() for y in (out.x_hat, unquantised)]
             tint = 255 * (out.x_hat - x).mean((0, 2, 3))

@@ -56,7 +56,9 @@ def tiny_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from jndcodec.model.vbr import JlcVbr, VbrConfig
 
     torch.manual_seed(0)
-    model = JlcVbr(VbrConfig(c16=64, m=64, cz=8, d=16, ds=8, n8=1, n16=1)).eval()
+    model = JlcVbr(
+        VbrConfig(c16=64, m=64, linear=16, detail=128, ce=4, cz=8, d=16, ds=8, h8=8, h16=8, s8=1, s16=1)
+    ).eval()
     tiles = np.stack([make_photo(128, 128, seed) for seed in range(4)])
     init_klt(model, torch.from_numpy(tiles).permute(0, 3, 1, 2).float() / 255)
     points = [{"t": t, "bpp": 0.1 + 3 * t, "psnr": 25 + 13 * t, "ssimulacra2": 20 + 70 * t} for t in (0.0, 1.0)]

@@ -35,7 +35,9 @@ def move(module: nn.Module, device: str) -> None:
 def main(device: str) -> None:
     trade = variable_rate({"ssimulacra2": 1.0, "mse": 0.1, "ms-ssim": 1.0, "cvvdp": 1.0}, "")
     with FakeTensorMode(allow_non_fake_inputs=True), torch.device(device):
-        model = JlcVbr(VbrConfig(c8=32, c16=32, m=32, cz=8, d=16, ds=8, n8=1))
+        model = JlcVbr(
+            VbrConfig(c8=32, c16=32, m=32, linear=8, detail=32, ce=4, cz=8, d=16, ds=8, h8=8, h16=8, s8=1, s16=1)
+        )
         move(model, device)
         subject = Subject(model, trade, stratified, (0.0,))
         optimizer = build_optimizer("muon", named_parameters(subject, False), 1e-3, fast_bf16=True)

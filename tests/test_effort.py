@@ -108,16 +108,16 @@ def test_corrections_help_where_errors_are_squared(monkeypatch, knob):
 def test_squared_error_is_as_curved_as_corrections_assume(knob):
     model, t = Codec("jlc-mse", precision="fp32").model, round(knob * T_MAX)
     rgb = np.array(Image.open(PHOTO).convert("RGB").crop((160, 128, 288, 256)))
-    y = model.analyse(rgb, t)
-    symbols, y_hat = model.quantise(y, model.hyper_analyse(y, t), t, rgb.shape[:2], quantiser(model.dead_zone, 0.0))
+    y, energies = model.analyse(rgb, t)
+    coded = model.quantise(rgb, y, model.hyper_analyse(y, energies, t), t, quantiser(model.dead_zone, 0.0))
     objective = Objective(model.info, t)
-    gradient = settle_module._gradient(model, objective, rgb, y_hat, t)
-    coded = np.argwhere(symbols.index_y > 0)
+    gradient = settle_module._gradient(model, objective, rgb, coded, t)
+    elements = np.argwhere(coded.symbols.index_y[..., : model.m] > 0)
     found = []
-    for row, column, channel in coded[np.random.default_rng(0).permutation(len(coded))[:40]]:
-        moved = y_hat.clone()
+    for row, column, channel in elements[np.random.default_rng(0).permutation(len(elements))[:40]]:
+        moved = coded.y_hat.clone()
         moved[0, channel, row, column] += 1
-        there = settle_module._gradient(model, objective, rgb, moved, t)
+        there = settle_module._gradient(model, objective, rgb, replace(coded, y_hat=moved), t)
         found.append((there - gradient)[0, channel, row, column].item())
     assert np.median(found) == pytest.approx(settle_module.CURVATURE, rel=0.2)
     assert np.quantile(found, 0.1) > 0.6 * settle_module.CURVATURE
@@ -126,11 +126,12 @@ def test_squared_error_is_as_curved_as_corrections_assume(knob):
 
 def test_corrections_in_windows_are_those_of_the_whole(photo, monkeypatch):
     model, rgb, knob = Codec("jlc-mse", precision="fp32").model, photo(128, 192, 5), round(0.5 * T_MAX)
-    y = model.analyse(rgb, knob)
+    y, energies = model.analyse(rgb, knob)
+    coded = model.quantise(rgb, y, model.hyper_analyse(y, energies, knob), knob, quantiser(model.dead_zone))
     objective = Objective(model.info, knob)
-    whole = settle_module._gradient(model, objective, rgb, y, knob)
+    whole = settle_module._gradient(model, objective, rgb, coded, knob)
     monkeypatch.setattr(refine_module, "WINDOW", 4)
-    torch.testing.assert_close(settle_module._gradient(model, objective, rgb, y, knob), whole, rtol=1e-3, atol=1e-2)
+    torch.testing.assert_close(settle_module._gradient(model, objective, rgb, coded, knob), whole, rtol=1e-3, atol=1e-2)
 
 
 @pytest.mark.parametrize("effort", [1, 3, 5])

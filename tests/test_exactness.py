@@ -64,7 +64,11 @@ def test_extreme_z_stays_exact(codec: Codec) -> None:
     z = np.full((4, 4, codec.info.config["cz"]), 32767, np.int16)
     z[..., ::2] *= -1
     clipped = z.clip(-(ACTIVATION_LIMIT // 256), ACTIVATION_LIMIT // 256)
-    assert codec.model.scale_network.indexes_y(z, 9).shape == (16, 16, codec.info.config["m"])
+    assert codec.model.scale_network.indexes_y(z, 9).shape == (
+        16,
+        16,
+        codec.info.config["m"] + codec.info.config["detail"],
+    )
     np.testing.assert_array_equal(
         codec.model.scale_network.indexes_y(clipped, 9), indexes_in_int64(codec.model.scale_network, clipped, 9)
     )

@@ -74,7 +74,8 @@ def test_tables_of_pictures_save_bits_on_others(tiny_weights: Path, photo: Calla
 def test_counts_are_of_every_element(tiny_weights: Path, photo: Callable[..., np.ndarray]) -> None:
     model = Codec(weights=tiny_weights).model
     counts = count_symbols(model, photo(64, 128), 50000)
-    assert counts.sum() == 4 * 8 * model.float_model.config.m
+    elements, rest = divmod(counts.sum(), 4 * 8)
+    assert rest == 0 and model.m < elements <= model.m + model.float_model.config.detail
     assert counts[0].sum() == counts[0, LARGEST]  # what is not coded is 0
 
 

@@ -28,7 +28,9 @@ from jndcodec.weights import METADATA_KEY, load_tensors, model_id, read_info
 def model() -> JlcVbr:
     """Random weights with a shift of its own for every table."""
     torch.manual_seed(7)
-    model = JlcVbr(VbrConfig(c16=16, m=16, cz=8, d=16, ds=8, n8=1)).eval()
+    model = JlcVbr(
+        VbrConfig(c16=16, m=16, linear=8, detail=32, ce=4, cz=8, d=16, ds=8, h8=8, h16=8, s8=1, s16=1)
+    ).eval()
     with torch.no_grad():
         model.recon_shift.copy_(torch.linspace(0.3, 0.0, COUNT))
         model.gain_y.log_gain.add_(2.0)  # symbols of all sizes
@@ -63,17 +65,18 @@ def test_training_reconstructs_what_a_decoder_will(
     native: NativeModel, photo: Callable[..., np.ndarray], share: float
 ) -> None:
     rgb, knob = photo(128, 128, 5), 30000
-    y = native.analyse(rgb, knob)
-    z = native.hyper_analyse(y, knob)
+    y, energies = native.analyse(rgb, knob)
+    z = native.hyper_analyse(y, energies, knob)
     zones = torch.from_numpy(dead_zones(gaussian_tables())) * share
-    symbols, y_hat = native.quantise(y, z, knob, (128, 128), quantiser(zones))
+    coded = native.quantise(rgb, y, z, knob, quantiser(zones))
+    symbols, y_hat = coded.symbols, coded.y_hat
     assert 1 <= np.abs(symbols.y).max() and (symbols.index_y > 0).any()
     assert torch.equal(native.reconstruct(symbols, knob), y_hat)
     twin = native.float_model
     twin.dead_zone.copy_(zones)
     x = torch.from_numpy(rgb).permute(2, 0, 1)[None].float() / 255
     out = twin(x, torch.tensor([knob / T_MAX]), hard=True)
-    decoded = native.synthesise(y_hat, knob, (128, 128))
+    decoded = native.decoded(coded, knob, (128, 128))
     shown = (out.x_hat[0].permute(1, 2, 0).clamp(0, 1) * 255).round().numpy()
     assert (np.abs(shown - decoded) <= 1).mean() > 0.99  # an index may differ between float and integer scales
     twin.dead_zone.zero_()

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import numpy as np
 import pytest
 import torch
 
 from jndcodec import Codec
-from jndcodec.model import native, transforms
+from jndcodec.model import means, transforms
 from jndcodec.model.export import export_weights
 from jndcodec.model.tiling import Span, spans
+from jndcodec.model.layers import Slim
+from jndcodec.model.native import Prediction
 from jndcodec.model.vbr import JlcVbr, VbrConfig
 
 T = 40000
@@ -35,7 +37,13 @@ def test_span_scales() -> None:
 def codec(tmp_path_factory: pytest.TempPathFactory) -> Codec:
     """Random weights: unlike a model at its KLT start, every layer looks at its neighbours."""
     torch.manual_seed(2)
-    model = JlcVbr(VbrConfig(c8=24, c16=32, m=32, cz=8, d=16, ds=8, n8=2, n16=1)).eval()
+    model = JlcVbr(
+        VbrConfig(c8=24, c16=32, m=32, linear=8, detail=32, ce=4, cz=8, d=16, ds=8, h8=8, h16=8, s8=2, s16=2)
+    ).eval()
+    with torch.no_grad():
+        for module in model.modules():
+            if isinstance(module, Slim):
+                module.leave.weight.normal_()  # alive, and strong enough to be seen
     path = tmp_path_factory.mktemp("weights") / "random.safetensors"
     export_weights(model, path, name="random", loss="none", calibration={"t_1jnd": 0.6}, record={})
     return Codec(weights=path, precision="fp32")
@@ -63,20 +71,30 @@ def test_tiled_is_untiled(
     assert difference.max() <= 1 and difference.mean() < 1e-3
 
 
-@pytest.mark.parametrize("stage", ["analyse", "hyper_analyse", "reconstruct", "synthesise"])
+def joined(predictions: Iterable[Prediction]) -> torch.Tensor:
+    """Windows of DCT coefficients as one row of numbers, in the order of the picture."""
+    parts = list(predictions)
+    rows, columns = parts[-1][0].stop, parts[-1][1].stop
+    whole = torch.empty(192, 2 * rows, 2 * columns)
+    for row, column, c in parts:
+        whole[:, row.scaled(2).target, column.scaled(2).target] = c[0]
+    return whole
+
+
+@pytest.mark.parametrize("stage", ["analyse", "hyper_analyse", "reconstruct", "predictions"])
 def test_a_halo_too_small_is_seen(
     stage: str, codec: Codec, photo: Callable[..., np.ndarray], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The halos are as wide as they must be: with one element less, the picture or the symbols change."""
     rgb, size = photo(320, 448), (320, 448)
     model = codec.model
-    y = model.analyse(rgb, T)
+    y, energies = model.analyse(rgb, T)
     symbols = model.unpack(*(lambda c: (c.z, c.y))(model.compress(rgb, T, 0.0)), T, size)
     run = {
-        "analyse": lambda: model.analyse(rgb, T),
-        "hyper_analyse": lambda: model.hyper_analyse(y, T),
+        "analyse": lambda: model.analyse(rgb, T)[0],
+        "hyper_analyse": lambda: model.hyper_analyse(y, energies, T),
         "reconstruct": lambda: model.reconstruct(symbols, T),
-        "synthesise": lambda: torch.from_numpy(model.synthesise(model.reconstruct(symbols, T), T, size)).float(),
+        "predictions": lambda: joined(model.predictions(model.reconstruct(symbols, T), T)),
     }[stage]
     whole = run()
     monkeypatch.setattr(transforms, "WINDOW", 8)
@@ -84,8 +102,8 @@ def test_a_halo_too_small_is_seen(
     owner, halo = {
         "analyse": (model, "g_a_halo"),
         "hyper_analyse": (transforms, "H_A_HALO"),
-        "reconstruct": (native, "H_S_HALO"),
-        "synthesise": (model, "g_s_halo"),
+        "reconstruct": (means, "H_S_HALO"),
+        "predictions": (model, "g_s_halo"),
     }[stage]
     right = (run() - whole).abs().mean().item()
     monkeypatch.setattr(owner, halo, getattr(owner, halo) - 1)

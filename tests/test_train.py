@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor
-from train_tools import parameters, settings, train, write_data
+from train_tools import TINY, parameters, settings, train, write_data
 
 from jndcodec.effort.tuning import store
 from jndcodec.entropy.dead_zone import dead_zones
@@ -57,7 +57,9 @@ def test_a_run_learns(data: Path, tmp_path: Path) -> None:
 
 
 def test_the_klt_start_is_a_good_codec(data: Path, tmp_path: Path) -> None:
-    trainer = Trainer(settings(data, config="c16=64,m=64,cz=8,d=16,ds=8,n8=0"), tmp_path)
+    trainer = Trainer(
+        settings(data, config="c16=64,m=64,linear=16,detail=32,ce=4,cz=8,d=16,ds=8,h8=8,h16=8,s8=1,s16=1"), tmp_path
+    )
     trainer.subject.draw_t = lambda n, rng: np.ones(n, np.float32)
     trainer._train_step(0.0)
     assert trainer.step.take_sums()["psnr"] > 20  # random weights: 9
@@ -171,7 +173,7 @@ def test_init_from_weights_and_from_a_checkpoint(
     ema = load_checkpoint(finished.out / LAST)["ema"]["g_s_out.weight"]
     assert torch.equal(from_checkpoint.subject.module.g_s_out.weight, ema)
     with pytest.raises(ModelError, match="config"):
-        Trainer(settings(data, init=str(finished.out / LAST), config="c8=32,c16=32,m=32,cz=8,d=32"), tmp_path)
+        Trainer(settings(data, init=str(finished.out / LAST), config=TINY.replace("d=16", "d=32")), tmp_path)
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs CUDA")
@@ -243,19 +245,10 @@ def test_settings_that_cannot_work(data: Path, changes: dict, says: str) -> None
         check(settings(data, **changes))
 
 
-def test_detail_is_added_to_weights_that_have_none(data: Path, tmp_path: Path, finished: Trainer) -> None:
-    weights = export_run(finished, "narrow", "train")
-    trainer = Trainer(settings(data, init=str(weights), config="detail=8"), tmp_path)
-    assert (trainer.subject.module.config.m, trainer.subject.module.config.detail) == (40, 8)
-    trainer._train_step(0.5)
-    assert trainer.step.take_sums()["kept"] == 1
+def test_weights_keep_their_config(data: Path, tmp_path: Path, finished: Trainer) -> None:
+    weights = export_run(finished, "small", "train")
     with pytest.raises(ModelError, match="another --config"):
-        Trainer(settings(data, init=str(weights), config="detail=8,d=32"), tmp_path)
-
-
-def test_slim_blocks_are_added_to_weights_that_have_none(data: Path, tmp_path: Path, tiny_weights: Path) -> None:
-    trainer = Trainer(settings(data, init=str(tiny_weights), config="h8=8,h16=8"), tmp_path)
-    assert (trainer.subject.module.config.h8, trainer.subject.module.config.h16) == (8, 8)
+        Trainer(settings(data, init=str(weights), config="d=32"), tmp_path)
 
 
 def test_a_decoder_alone_keeps_its_encoder(data: Path, tmp_path: Path, tiny_weights: Path) -> None:
@@ -264,7 +257,18 @@ def test_a_decoder_alone_keeps_its_encoder(data: Path, tmp_path: Path, tiny_weig
     model = trainer.subject.module
     assert model.dead_zone.max() > 0.1
     changed = {name.split(".")[0] for name, p in model.state_dict().items() if not torch.equal(p, before[name])}
-    decoder = {"g_s_16", "g_s_8", "g_s_out", "gain_s", "gain_y_inverse", "recon_shift", "h_s", "mean_0", "context"}
+    decoder = {
+        "g_s_16",
+        "g_s_8",
+        "g_s_out",
+        "g_s_linear",
+        "gain_s",
+        "gain_y_inverse",
+        "recon_shift",
+        "h_s",
+        "mean_0",
+        "context",
+    }
     assert {"g_s_8", "g_s_out", "recon_shift", "context"} <= changed <= decoder
 
 

@@ -18,7 +18,7 @@ from jndcodec.train.loop import Trainer
 from jndcodec.train.recipes import fill_in
 from jndcodec.train.settings import Settings, check
 
-TINY = "c8=32,c16=32,m=32,cz=8,d=16,ds=8,n8=1"
+TINY = "c8=32,c16=32,m=32,linear=8,detail=16,ce=4,cz=8,d=16,ds=8,h8=8,h16=8,s8=1,s16=1"
 SOURCE = Path(__file__).parent.parent
 
 

@@ -67,7 +67,7 @@ CHANGEABLE = ("roots", "steps", "minutes", "device", "threads", "validate_minute
 )
 @click.option("--feature-weights", default="", metavar="FILE", help="Its weights; without, they are searched for.")
 @click.option("--model", default=NATIVE, show_default=True, help="Or a model of the CompressAI zoo.")
-@click.option("--config", default="", metavar="NAME=N,...", help=f"Widths and depths of {NATIVE}: n8=3,n16=2.")
+@click.option("--config", default="", metavar="NAME=N,...", help=f"Widths and depths of {NATIVE}: s8=3,s16=2.")
 @click.option("--quality", type=click.IntRange(1, 8), default=3, show_default=True, help="Of a zoo model.")
 @click.option("--pretrained", is_flag=True, help="Start a zoo model from the zoo's weights (downloads them).")
 @click.option(

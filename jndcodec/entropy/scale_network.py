@@ -115,8 +115,10 @@ class ScaleNetwork:
         """What the network's answers are added to at rate t: (C,) in float64, of y's channels and those of detail."""
         return interpolate(self.index_y, t)
 
-    def indexes_y(self, z: np.ndarray, t: int, count: int) -> np.ndarray:
-        """z (h, w, cz) integers -> table index of every element of the first `count` channels, uint8 (4h, 4w, count)."""
+    def indexes_y(self, z: np.ndarray, t: int, count: int | None = None) -> np.ndarray:
+        """z (h, w, cz) integers -> table indexes of the first `count` channels, uint8 (4h, 4w, count); of
+        all channels without `count`."""
+        count = len(self.layers[-1].bias) if count is None else count
         x = np.clip(z.astype(np.float64) * 2.0**ACTIVATION_BITS, -ACTIVATION_LIMIT, ACTIVATION_LIMIT)
         for layer in (*self.layers[:-1], self.layers[-1].first(count)):
             x = layer(x)

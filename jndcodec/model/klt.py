@@ -29,8 +29,8 @@ def principal_components(blocks: Tensor) -> tuple[Tensor, Tensor]:
 def init_klt(model: JlcVbr, tiles: Tensor, samples: int = 40000) -> float:
     """Set the linear path of both transforms, the gains and the scales from training tiles, and `start_detail`.
 
-    tiles: (B, 3, H, W) in [0, 1], H and W multiples of 16. Needs c8 = 192 and c16 >= m - linear. Returns the share of the
-    tiles' energy that the m components of y carry.
+    tiles: (B, 3, H, W) in [0, 1], H and W multiples of 16. Needs c8 = 192 and c16 >= m - linear. Returns the share of
+    the tiles' energy that the m components of y carry.
     """
     config, m = model.config, model.config.m
     main = m - config.linear

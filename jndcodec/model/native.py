@@ -72,10 +72,8 @@ class NativeModel(Transforms):
     def code(self, rgb: np.ndarray, y: Tensor, z: Tensor, t: int, dead_zone: float) -> tuple[Compressed, Coded]:
         """Streams of the floats y and z, rounded with this share of the dead zones, and what they carry."""
         coded = self.quantise(rgb, y, z, t, quantiser(self.dead_zone, dead_zone))
-        z_section, y_section = coded.symbols.pack(self.tables)
-        y_section = varint(coded.symbols.y.shape[2] - self.m) + y_section
-        crc = coded.symbols.crc()
-        return Compressed(z_section, y_section, crc, lambda: self.decoded(coded, t, size_of(rgb))), coded
+        streams, crc = self.pack(coded.symbols), coded.symbols.crc()
+        return Compressed(*streams, crc, lambda: self.decoded(coded, t, size_of(rgb))), coded
 
     def decompress(
         self, z: bytes, y: bytes, symbols_crc: int, t: int, size: tuple[int, int], progress: Progress = silent
@@ -102,7 +100,7 @@ class NativeModel(Transforms):
         count = _up_to_last(seen)
         predictions: list[Prediction] | None = None
         if count:
-            found = self.predictions(y_hat, t)
+            found: Iterable[Prediction] = self.predictions(y_hat, t)
             if max(y_hat.shape[2:]) <= WINDOW:
                 found = predictions = list(found)
             self._quantise_detail(rgb, found, index[..., self.m :], out[..., self.m :], count, t, quantise)
@@ -155,6 +153,11 @@ class NativeModel(Transforms):
         return self.float_model.undetail(self.float_model.reconstruction(symbols.float(), index), knob)
 
     # -- the exact stage
+
+    def pack(self, symbols: Symbols) -> tuple[bytes, bytes]:
+        """Both streams: z's, and y's behind the number of channels of detail."""
+        z, y = symbols.pack(self.tables)
+        return z, varint(symbols.y.shape[2] - self.m) + y
 
     def unpack(self, z_stream: bytes, y_stream: bytes, t: int, size: tuple[int, int]) -> Symbols:
         """Entropy-decode both streams. FormatError where they are not what this model writes."""

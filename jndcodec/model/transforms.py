@@ -69,7 +69,7 @@ class Transforms:
         """g_s, window by window: (row, column, c' (1, 192, 2h, 2w) of what the window answers for)."""
         knob = self.knob(t)
         for row, column in windows(*y_hat.shape[2:], WINDOW, self.g_s_halo):
-            with self.autocast():
+            with torch.inference_mode(), self.autocast():
                 found = self.float_model.predict(y_hat[..., row.outer, column.outer].to(self.device), knob)
             yield row, column, found[..., row.scaled(2).inner, column.scaled(2).inner]
 

@@ -5,12 +5,13 @@
                                           └ scale_net ─ what z adds to log σ      W (c − c') ─ round ─ Wᵀ
 
 y is the main part, which the networks make and read; some of its channels, at the end of each quarter, are a linear
-transform of c past all blocks. What becomes of it, c', is a prediction of the DCT coefficients c of the picture; the **detail** is what c' misses, in an orthonormal basis W of whole 16x16 blocks. Its means are 0, so
-it needs no context, and where its table index is 0 it costs nothing. As W has as many rows as a block has numbers, any
-picture can be reconstructed, whatever the networks have learned.
+transform of c past all blocks. What becomes of it, c', is a prediction of the DCT coefficients c of the picture; the
+**detail** is what c' misses, in an orthonormal basis W of whole 16x16 blocks. Its means are 0, so it needs no context,
+and where its table index is small it is not coded. As W has as many rows as a block has numbers, any picture can be
+reconstructed, whatever the networks have learned.
 
-Shapes are NCHW; c stands at 1/8, y and detail at 1/16 and z at 1/64 of the picture's resolution, rounded up. H and W are
-multiples of 16. Channels that are numbered together (gains, scales, table indexes) are y's, then those of detail.
+Shapes are NCHW; c stands at 1/8, y and detail at 1/16 and z at 1/64 of the picture's resolution, rounded up. H and W
+are multiples of 16. Channels that are numbered together (gains, scales, table indexes) are y's, then detail's.
 """
 
 from __future__ import annotations
@@ -249,7 +250,7 @@ class JlcVbr(nn.Module):
         moving = look_up(slopes(self.dead_zone), index_detail) * (detail - detail.detach())
         wanted = round_off(detail.detach(), index_detail)
         symbols = wanted * (index_detail > 0)
-        # What is wanted where nothing is coded is lost, but its scale must hear of it: it costs what it would just there.
+        # What is wanted where nothing is coded is lost, but its scale must hear of it: so it has a price.
         held = log_scale[:, m:] + (log_scale[:, m:].clamp_min(LEAST) - log_scale[:, m:]).detach()
         bits_y = bits_y + gaussian_bits((symbols if hard else wanted) + moving, held).sum((1, 2, 3))
         detail_hat = self.reconstruction(symbols, index_detail) + moving

@@ -30,7 +30,7 @@ class Settings:
 
     roots: tuple[str, ...] = ()
     model: str = NATIVE
-    config: str = ""  # of jlc-vbr, "n8=3,n16=2"
+    config: str = ""  # of jlc-vbr, "s8=3,s16=2"
     quality: int = 3  # of a zoo model
     pretrained: bool = False
     lmbda: str = ""  # "LOW:HIGH" for jlc-vbr, one number for a zoo model; empty: the metric's own (metrics/trade.py)
@@ -82,12 +82,12 @@ class Settings:
 
 
 def parse_config(text: str) -> dict[str, int]:
-    """ "n8=3,n16=2" -> {"n8": 3, "n16": 2}."""
+    """ "s8=3,s16=2" -> {"s8": 3, "s16": 2}."""
     values: dict[str, int] = {}
     for part in filter(None, (p.strip() for p in text.split(","))):
         name, _, value = part.partition("=")
         if not value.isdigit():
-            raise ArgumentError(f"--config takes NAME=NUMBER pairs such as n8=3,n16=2, not {part!r}")
+            raise ArgumentError(f"--config takes NAME=NUMBER pairs such as s8=3,s16=2, not {part!r}")
         values[name.strip()] = int(value)
     return values
 

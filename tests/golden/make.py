@@ -28,12 +28,14 @@ PICTURES = {"rgb": (100, 150, 0, 55.0), "low": (64, 64, 1, 0.0), "high": (70, 33
 
 def main() -> None:
     torch.manual_seed(1)
-    model = JlcVbr(VbrConfig(c8=16, c16=16, m=16, cz=8, d=8, ds=8, n8=1, n16=1)).eval()
+    model = JlcVbr(
+        VbrConfig(c8=16, c16=16, m=16, linear=4, detail=24, ce=4, cz=8, d=8, ds=8, h8=8, h16=8, s8=1, s16=1)
+    ).eval()
     weights = HERE / "golden.safetensors"
     export_weights(model, weights, name="golden", loss="none", calibration={"t_1jnd": 0.5}, record={})
     codec = Codec(weights=weights, device="cpu", precision="fp32")
     for name, (height, width, seed, quality) in PICTURES.items():
-        data = codec.encode(Image.fromarray(make_photo(height, width, seed)), quality=quality, effort=1)
+        data = codec.encode(Image.fromarray(make_photo(height, width, seed)), quality=quality, effort=1, lossless=False)
         (HERE / f"{name}.jlc").write_bytes(data)
         jlc = parse(data)
         symbols = codec.model.unpack(jlc.sections[Section.Z], jlc.sections[Section.Y], jlc.t, (height, width))
