@@ -11,9 +11,9 @@ import torch
 from jndcodec import Codec
 from jndcodec.model import means, transforms
 from jndcodec.model.export import export_weights
-from jndcodec.model.tiling import Span, spans
 from jndcodec.model.layers import Slim
 from jndcodec.model.native import Prediction
+from jndcodec.model.tiling import Span, spans
 from jndcodec.model.vbr import JlcVbr, VbrConfig
 
 T = 40000
