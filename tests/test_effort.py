@@ -14,7 +14,7 @@ import jndcodec.effort.refine as refine_module
 import jndcodec.effort.settle as settle_module
 from jndcodec.codec import Codec
 from jndcodec.effort.compress import compress
-from jndcodec.effort.objective import COMPANION, Objective, rate_trade
+from jndcodec.effort.objective import COLOUR, COMPANION, Objective, rate_trade
 from jndcodec.effort.tuning import store, tune
 from jndcodec.entropy.dead_zone import calibrated_dead_zones, dead_zones, quantiser
 from jndcodec.entropy.scale_network import T_MAX
@@ -169,8 +169,11 @@ def test_distortion_is_that_of_the_training(tiny_weights):
     def shares(loss: str) -> dict[str, float]:
         return rate_trade(replace(info, loss=loss)).shares
 
-    assert shares("iwl balanced, ssimulacra2:1,mse:2") == {"ssimulacra2": 1.0, "mse": 2.0}
-    assert shares("ssimulacra2") == {"ssimulacra2": 1.0, "mse": COMPANION}  # never a perceptual metric alone
+    both = {"ssimulacra2": 1 - COLOUR, "cvvdp": COLOUR}  # SSIMULACRA2 hardly sees colour detail
+    assert shares("iwl balanced, ssimulacra2:1,mse:2") == both | {"mse": 2.0}
+    assert shares("ssimulacra2") == both | {"mse": COMPANION}  # never a perceptual metric alone
+    mix = {"ssimulacra2": 0.5, "cvvdp": 0.4, "mse": 1.5}
+    assert shares("rd, ssimulacra2:0.5,cvvdp:0.4,mse:1.5") == mix
     assert shares("rd, mse") == shares("none") == {"mse": 1.0}
 
 

@@ -1,7 +1,7 @@
 """R + λ D as the model was trained for it: the distortion that its weights file names, at the training's λ(t).
 
 A perceptual metric never stands alone: a picture optimised for SSIMULACRA2 alone gains in it what it loses in CVVDP
-and PSNR (docs/EFFORT.md), so squared error keeps it company.
+and PSNR (docs/EFFORT.md), so squared error keeps it company, and ColorVideoVDP does, where it was not trained on.
 """
 
 from __future__ import annotations
@@ -17,7 +17,8 @@ from jndcodec.metrics.trade import RateTrade, parse_metrics, variable_rate
 from jndcodec.model.tiling import spans
 from jndcodec.weights import ModelInfo
 
-COMPANION = 1.0  # least share of MSE beside another metric; like every companion it fades out towards t = 1
+COMPANION = 1.0  # least share of MSE beside another metric; it fades towards t = 1
+COLOUR = 0.35  # of SSIMULACRA2's share that goes to ColorVideoVDP, which sees colour
 BLOCK = 1024  # pixels on a side of what a distortion is measured on: bounds the memory
 
 
@@ -27,6 +28,9 @@ def rate_trade(info: ModelInfo) -> RateTrade:
         shares = parse_metrics(info.loss.rpartition(", ")[2])
     except InputError:
         shares = {"mse": 1.0}
+    if next(iter(shares)) == "ssimulacra2" and "cvvdp" not in shares:
+        whole = shares["ssimulacra2"]
+        shares |= {"ssimulacra2": (1 - COLOUR) * whole, "cvvdp": COLOUR * whole}
     if "mse" != next(iter(shares)):
         shares["mse"] = max(COMPANION, shares.get("mse", 0.0))
     return variable_rate(shares, info.record.get("lambda", ""))
