@@ -374,8 +374,8 @@ def test_the_viewer_shows_zooms_and_saves(page: Page, codec: Codec, tmp_path: Pa
     facts = viewer.find("facts").text
     assert "150 × 100, RGB" in facts and "golden" in facts
     sections = {row.text.split()[0]: row.text.split()[1] for row in viewer.driver.find_elements("css selector", "tr")}
-    assert sections["z"] == str(len(parse(data).sections[Section.Z]))
-    assert sections["y"] == str(len(parse(data).sections[Section.Y]))
+    for name, kind in (("z", Section.Z), ("y", Section.Y)):
+        assert sections[name] == f"{len(parse(data).sections[kind]):,}"
     for key, width, shown in (("1", 150, "100 %"), ("+", 300, "200 %"), ("-", 150, "100 %"), ("f", 150, "fit")):
         viewer.press(key)
         assert (picture.size["width"], viewer.find("zoom").text) == (width, shown)

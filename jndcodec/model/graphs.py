@@ -55,22 +55,13 @@ class GraphBuilder:
     def relu(self, x: str) -> str:
         return self.add("Relu", x)
 
-    def blocks(self, x: str, layers: str, config: Config, at: str) -> str:
-        """`jndcodec.model.layers.residuals` at one resolution, "8" or "16"."""
-        count, width, more = (config.get(f"{kind}{at}", 0) for kind in "nhs")
-        kinds = ([self.residual, self.slim] if width else [self.residual]) * count + [self.slim] * more
-        for i, block in enumerate(kinds):
-            x = block(x, f"{layers}.{i}")
+    def slims(self, x: str, layers: str, count: int) -> str:
+        """Slim blocks `layers`.0 …"""
+        for i in range(count):
+            h = self.add("LeakyRelu", self.conv(x, f"{layers}.{i}.enter"), alpha=SLOPE)
+            h = self.add("LeakyRelu", self.conv(h, f"{layers}.{i}.mix"), alpha=SLOPE)
+            x = self.add("Add", x, self.conv(h, f"{layers}.{i}.leave", REACH))
         return x
-
-    def residual(self, x: str, layer: str) -> str:
-        h = self.add("LeakyRelu", self.conv(x, f"{layer}.a"), alpha=SLOPE)
-        return self.add("Add", x, self.conv(h, f"{layer}.b"))
-
-    def slim(self, x: str, layer: str) -> str:
-        h = self.add("LeakyRelu", self.conv(x, f"{layer}.enter"), alpha=SLOPE)
-        h = self.add("LeakyRelu", self.conv(h, f"{layer}.mix"), alpha=SLOPE)
-        return self.add("Add", x, self.conv(h, f"{layer}.leave", REACH))
 
     def channels(self, x: str, name: str, chosen: np.ndarray) -> str:
         """Those channels of x that `chosen`, booleans, says."""
@@ -121,21 +112,23 @@ def context_graph(config: Config, tensors: Tensors, step: int) -> onnx.ModelProt
 
 
 def synthesis_graph(config: Config, tensors: Tensors) -> onnx.ModelProto:
-    """Everything after the symbols: y (1, m, h, w) times the decoder's gains, and the gains of g_s (1, c8, 1, 1) ->
-    x_hat (1, 3, 16h, 16w), not clamped."""
+    """Everything after the symbols: y (1, m, h, w) and detail (1, detail, h, w), both times the decoder's gains, and
+    the gains of g_s (1, c8, 1, 1) -> x_hat (1, 3, 16h, 16w), not clamped."""
     g = GraphBuilder(tensors)
-    quarter, detail = config["m"] // 4, config.get("detail", 0) // 4  # each quarter ends with a quarter of the detail
-    of_detail = np.arange(config["m"]) % quarter >= quarter - detail
-    u = g.conv(g.channels("y", "main", ~of_detail), "g_s_16.0")
-    u = g.shuffle(g.conv(g.blocks(u, "g_s_16.1", config, "16"), "g_s_16.2"))
-    coefficients = g.conv(g.blocks(g.add("Mul", u, "gain"), "g_s_8", config, "8"), "g_s_out")
-    if detail:
-        missing = g.shuffle(g.conv(g.channels("y", "detail", of_detail), "g_s_detail.0"))
-        coefficients = g.add("Add", coefficients, missing)
+    quarter, linear = config["m"] // 4, config["linear"] // 4  # each quarter ends with a quarter of the linear part
+    is_linear = np.arange(config["m"]) % quarter >= quarter - linear
+    u = g.slims(g.conv(g.channels("y", "main", ~is_linear), "g_s_16.0"), "g_s_16.1", config["s16"])
+    u = g.shuffle(g.conv(u, "g_s_16.2"))
+    coefficients = g.conv(g.slims(g.add("Mul", u, "gain"), "g_s_8", config["s8"]), "g_s_out")
+    straight = g.shuffle(g.conv(g.channels("y", "linear", is_linear), "g_s_linear.0"))
+    basis = tensors["float.basis"]  # rows: channels of detail; columns: row, column, coefficient
+    blocks = g.add("Conv", "detail", g.constant("basis", basis.T[:, :, None, None]))
+    missing = g.add("DepthToSpace", blocks, blocksize=2, mode="DCR")
     inverse = g.constant("idct", np.tile(_dct_basis().T[:, :, None, None], (3, 1, 1, 1)))
     half = g.constant("half", np.full(192, 0.5, np.float32))
-    pixels = g.add("Conv", coefficients, inverse, half, group=3)
-    return g.model({"y": config["m"], "gain": config["c8"]}, {"x_hat": (g.shuffle(pixels, 8), 3)})
+    pixels = g.add("Conv", g.add("Sum", coefficients, straight, missing), inverse, half, group=3)
+    inputs = {"y": config["m"], "gain": config["c8"], "detail": config["detail"]}
+    return g.model(inputs, {"x_hat": (g.shuffle(pixels, 8), 3)})
 
 
 def _dct_basis() -> np.ndarray:

@@ -45,7 +45,7 @@ def site_files(runtime: Path | None, models: Iterable[ModelInfo]) -> Site:
     for info in models:
         listed = {}
         for part, data in model_files(info).items():
-            packed = zlib.compress(data, 9)  # a twelfth less: float16 wastes bits
+            packed = pack(data)
             name = f"models/{info.id}-{part}-{hashlib.sha256(packed).hexdigest()[:8]}.z"  # what browsers keep forever
             site[name], listed[part] = packed, {"name": name, "bytes": len(data)}
         about[info.id] = {"name": info.name, "config": info.config, "halo": halo(info.config), "files": listed}
@@ -92,8 +92,13 @@ def model_files(info: ModelInfo) -> dict[str, bytes]:
     return {"tensors": save(kept)} | {name: graph.SerializeToString(deterministic=True) for name, graph in made.items()}
 
 
+def pack(data: bytes) -> bytes:
+    """A zlib stream of the bytes at even places, then of the others: a seventh less, since of a float16 only the upper
+    byte can be guessed. Nothing repeats in it, so nothing is searched for."""
+    deflater = zlib.compressobj(9, zlib.DEFLATED, zlib.MAX_WBITS, 9, zlib.Z_HUFFMAN_ONLY)
+    return deflater.compress(data[0::2] + data[1::2]) + deflater.flush()
+
+
 def halo(config: Mapping[str, int]) -> int:
     """Reach of the synthesis beyond an element of y, in elements of y (as in jndcodec.model.transforms)."""
-    n8, h8, s8, n16, h16, s16 = (config.get(name, 0) for name in ("n8", "h8", "s8", "n16", "h16", "s16"))
-    reach_8 = n8 * (3 if h8 else 2) + s8
-    return math.ceil((reach_8 + 1) / 2) + n16 * (3 if h16 else 2) + s16
+    return math.ceil((config["s8"] + 1) / 2) + config["s16"]

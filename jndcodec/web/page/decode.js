@@ -1,7 +1,8 @@
 // Bytes of a .jlc file to a PNG: the whole way, in the order that meets a bad file before memory or time are taken.
 
+import { readVarint } from "./bytes.js";
 import { ALPHA, facts, LOSSLESS, parse, Y, Z } from "./container.js";
-import { InputError, LimitError, ModelError, SymbolError } from "./errors.js";
+import { FormatError, InputError, LimitError, ModelError, SymbolError } from "./errors.js";
 import { readLossless, readMetadata, readPicture } from "./extras.js";
 import { loadModel } from "./model.js";
 import { addMetadata, encodePng } from "./png.js";
@@ -10,6 +11,8 @@ import { atRate, toIndex } from "./scale-network.js";
 import { decodeY, decodeZ, symbolsCrc } from "./symbols.js";
 
 export const MAX_PIXELS = 2 ** 26; // of what a browser's memory holds beside the page
+
+const DETAIL_FROM = 4; // table index from which on detail is coded
 
 /** The bytes at an address. InputError. */
 export async function fetchFile(url) {
@@ -28,7 +31,7 @@ export async function decode(bytes, { maxPixels = MAX_PIXELS, onFacts = () => {}
   const { width, height, sections } = jlc;
   const about = facts(jlc);
   onFacts(about);
-  if (Math.ceil(width / 64) * Math.ceil(height / 64) * 4096 > Math.max(maxPixels, 4096)) {
+  if (Math.ceil(width / 16) * Math.ceil(height / 16) * 256 > Math.max(maxPixels, 256)) {
     throw new LimitError(`${width} x ${height} is over this page's limit of ${maxPixels} pixels: decode it with jndcodec decode`);
   }
   if (!jlc.exact) throw new ModelError("this file is of a CompressAI model, which no page decodes: use jndcodec decode where it was made");
@@ -68,28 +71,33 @@ class Clock {
   }
 }
 
-/** {z, y, index}: all symbols, and the tables that they were coded with. SymbolError, FormatError. */
+/** {z, y, index, channels}: all symbols, and the tables that they were coded with; y with the first channels of detail. SymbolError, FormatError. */
 function decodeSymbols({ width, height, t, sections, symbolsCrc: expected }, model) {
   const { tables, tensors } = model;
-  const high = Math.ceil(height / 64), wide = Math.ceil(width / 64); // prettier-ignore
-  const rows = Math.ceil(height / 16), columns = Math.ceil(width / 16); // beyond them is only padding // prettier-ignore
+  const rows = Math.ceil(height / 16), columns = Math.ceil(width / 16); // of y and detail // prettier-ignore
+  const high = Math.ceil(rows / 4), wide = Math.ceil(columns / 4); // of z // prettier-ignore
+  const [detail, start] = readVarint(sections.get(Y), 0, sections.get(Y).length);
+  if (detail > model.config.detail) throw new FormatError("damaged .jlc file: more detail than its model has");
+  const { m } = model.config, channels = m + detail; // prettier-ignore
   const indexZ = Uint8Array.from(atRate(tensors.get("scale_net.index_z"), t), toIndex);
   const z = decodeZ(sections.get(Z), high * wide * indexZ.length, indexZ, tables);
   const usual = atRate(tensors.get("scale_net.index_y"), t);
-  const channels = usual.length;
-  const network = model.scaleNetwork.run(z, high, wide);
-  const index = new Uint8Array(network.data.length);
-  for (let row = 0; row < rows; row++) {
+  const network = model.scaleNetwork.run(z, high, wide, channels);
+  const index = new Uint8Array(rows * columns * channels);
+  for (let row = 0, to = 0; row < rows; row++) {
     for (let column = 0; column < columns; column++) {
-      const at = (row * network.columns + column) * channels;
-      for (let c = 0; c < channels; c++) index[at + c] = toIndex(network.data[at + c] + usual[c]);
+      const from = (row * network.columns + column) * channels;
+      for (let c = 0; c < channels; c++, to++) {
+        const found = toIndex(network.data[from + c] + usual[c]);
+        index[to] = c < m || found >= DETAIL_FROM ? found : 0;
+      }
     }
   }
-  const y = decodeY(sections.get(Y), index, network.rows, network.columns * channels, tables);
+  const y = decodeY(sections.get(Y).subarray(start), index, rows, columns * channels, tables);
   if (symbolsCrc(z, y, index) !== expected) {
     throw new SymbolError("the symbols differ from those that were encoded, though the file is whole; please report this with the file");
   }
-  return { z, y, index };
+  return { z, y, index, channels };
 }
 
 /** RGB and alpha (or null) as the channels of the PNG; grey is the mean of three. */

@@ -35,8 +35,9 @@ class Model {
     const total = Object.values(about.files).reduce((sum, { bytes }) => sum + bytes, 0);
     let done = 0;
     for (const [part, { name, bytes }] of Object.entries(about.files)) {
-      const data = await inflate(await fetchCached(name), bytes);
-      if (data?.length !== bytes) throw new ModelError(`${name}: damaged, or not of this page: make the page anew with jndcodec web`);
+      const packed = await inflate(await fetchCached(name), bytes);
+      if (packed?.length !== bytes) throw new ModelError(`${name}: damaged, or not of this page: make the page anew with jndcodec web`);
+      const data = unpacked(packed);
       if (part === "tensors") model.tensors = readTensors(data);
       else model.sessions[part] = await (await runtime).session(data);
       progress((done += bytes) / total);
@@ -61,6 +62,13 @@ class Model {
     }
     return results;
   }
+}
+
+/** The bytes of a file, of which those at even places stand first, then the others. */
+function unpacked(packed) {
+  const out = new Uint8Array(packed.length), half = Math.ceil(packed.length / 2); // prettier-ignore
+  for (let i = 0; i < packed.length; i++) out[i] = packed[i & 1 ? half + (i >> 1) : i >> 1];
+  return out;
 }
 
 /** ONNX Runtime Web: WebGPU where the browser has it, else WebAssembly. */

@@ -26,9 +26,9 @@ function gains(model, t, signs) {
   });
 }
 
-/** RGB, Uint8ClampedArray (height × width × 3). symbols: {z, y, index} in the order rows, columns, channels. */
+/** RGB, Uint8ClampedArray (height × width × 3). symbols: {z, y, index, channels} in the order rows, columns, channels. */
 export async function reconstruct(model, { width, height, t }, symbols, progress) {
-  const rows = CELL * Math.ceil(height / STRIDE / CELL), columns = CELL * Math.ceil(width / STRIDE / CELL); // prettier-ignore
+  const rows = Math.ceil(height / STRIDE), columns = Math.ceil(width / STRIDE); // prettier-ignore
   const { m } = model.config;
   const shift = model.tensors.get("float.recon_shift")?.data ?? new Float32Array(64);
   const sigma = gains(model, t, { scale_y: 1 });
@@ -45,14 +45,15 @@ export async function reconstruct(model, { width, height, t }, symbols, progress
       for (let row = position >> 1; row < rows; row += 2) {
         for (let column = position & 1; column < columns; column += 2) {
           const at = (c * rows + row) * columns + column;
-          y.data[at] = value((row * columns + column) * m + c) + mean.data[at] * sigma[c];
+          y.data[at] = value((row * columns + column) * symbols.channels + c) + mean.data[at] * sigma[c];
         }
       }
     }
     progress((0.3 * (step + 1)) / ORDER.length);
   }
   for (let i = 0, size = rows * columns; i < y.data.length; i++) y.data[i] *= gain[Math.floor(i / size)];
-  return synthesise(model, { width, height, t }, y, progress);
+  const detailAt = (at, c) => value(at + m + c) * gain[m + c];
+  return synthesise(model, { width, height, t }, y, detailAt, symbols.channels, progress);
 }
 
 /** h_s in strips: features and first means, cut to the size of y. */
@@ -83,16 +84,25 @@ async function contextStep(model, step, y, features, mean, sigma) {
   }
 }
 
-/** g_s and the inverse DCT in windows, to 8 bits. */
-async function synthesise(model, { width, height, t }, y, progress) {
-  const { c8 } = model.config;
+/**
+ * g_s, detail and the inverse DCT in windows, to 8 bits. detailAt(at, c): detail c of the element that begins at `at` of
+ * the symbols, which have as many `channels`: those of y, then the first of detail.
+ */
+async function synthesise(model, { width, height, t }, y, detailAt, channels, progress) {
+  const { c8, detail: all, m } = model.config;
   const gain = { data: gains(model, t, { gain_s: 1, gain_a: -1 }), channels: c8, rows: 1, columns: 1 };
   const rgb = new Uint8ClampedArray(width * height * 3); // rounds and limits what is written into it
   const high = spans(y.rows, WINDOW, model.halo), wide = spans(y.columns, WINDOW, model.halo); // prettier-ignore
   let done = 0;
   for (const row of high) {
     for (const column of wide) {
-      const { x_hat: x } = await model.run("synthesis", { y: cut(y, row, column), gain });
+      const detail = planes(all, row.high - row.low, column.high - column.low);
+      for (let c = 0, to = 0; c < channels - m; c++) {
+        for (let r = row.low; r < row.high; r++) {
+          for (let k = column.low; k < column.high; k++) detail.data[to++] = detailAt((r * y.columns + k) * channels, c);
+        }
+      }
+      const { x_hat: x } = await model.run("synthesis", { y: cut(y, row, column), gain, detail });
       const bottom = Math.min(row.stop * STRIDE, height), right = Math.min(column.stop * STRIDE, width); // prettier-ignore
       for (let c = 0; c < 3; c++) {
         for (let r = row.start * STRIDE; r < bottom; r++) {

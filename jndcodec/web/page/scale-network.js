@@ -32,10 +32,14 @@ export class ScaleNetwork {
     });
   }
 
-  /** z (rows × columns × cz, int16) to the network's output, {data: Float64Array (4 rows × 4 columns × m), rows, columns}. */
-  run(z, rows, columns) {
+  /**
+   * z (rows × columns × cz, int16) to the first `count` channels of the network's output,
+   * {data: Float64Array (4 rows × 4 columns × count), rows, columns}.
+   */
+  run(z, rows, columns, count) {
     let x = { data: Float64Array.from(z, (value) => clamp(value * UNIT, -LIMIT)), rows, columns };
-    for (const layer of this.layers) x = layer.run(x);
+    const last = this.layers.at(-1);
+    for (const layer of this.layers) x = layer.run(x, layer === last ? count : layer.outputs);
     return x;
   }
 }
@@ -63,21 +67,22 @@ class Layer {
     if (largest >= 2 ** 53) throw new ModelError("the model's scale network has sums that doubles do not hold exactly");
   }
 
-  run({ data, rows, columns }) {
+  /** The first `outputs` channels of the result. */
+  run({ data, rows, columns }, outputs) {
     const grow = this.upsample ? 2 : 1;
-    const channels = this.outputs / (grow * grow), wide = columns * grow; // prettier-ignore
-    const out = new Float64Array(rows * columns * this.outputs);
+    const channels = outputs / (grow * grow), wide = columns * grow; // prettier-ignore
+    const out = new Float64Array(rows * columns * outputs);
     const scale = 2 ** -this.shift, half = 2 ** (this.shift - 1), low = this.relu ? 0 : -LIMIT; // prettier-ignore
     const taken = new Float64Array(2 * this.length); // what two neighbouring positions read
-    const sums = new Float64Array(2 * this.outputs);
+    const sums = new Float64Array(2 * (outputs + 3)); // the last four may reach beyond
     for (let row = 0; row < rows; row++) {
       for (let column = 0; column < columns; column += 2) {
         const count = Math.min(2, columns - column);
         for (let p = 0; p < count; p++) this.take(data, rows, columns, row, column + p, taken.subarray(p * this.length));
-        this.products(taken, sums);
+        this.products(taken, sums, outputs);
         for (let p = 0; p < count; p++) {
-          for (let o = 0; o < this.outputs; o++) {
-            const value = clamp(Math.floor((sums[p * this.outputs + o] + half) * scale), low);
+          for (let o = 0; o < outputs; o++) {
+            const value = clamp(Math.floor((sums[p * (outputs + 3) + o] + half) * scale), low);
             // channel 4c + 2 dy + dx goes to the position (dy, dx) of channel c
             const at = grow === 1
               ? (row * columns + column + p) * channels + o
@@ -104,8 +109,8 @@ class Layer {
   }
 
   /** Biases plus products for two positions, four outputs at a time: eight sums stay in registers. */
-  products(taken, sums) {
-    const { weight, bias, length, outputs } = this;
+  products(taken, sums, outputs) {
+    const { weight, bias, length } = this, second = outputs + 3; // prettier-ignore
     for (let o = 0; o < outputs; o += 4) {
       const w0 = o * length, w1 = w0 + length, w2 = w1 + length, w3 = w2 + length; // prettier-ignore
       let a0 = bias[o], a1 = bias[o + 1], a2 = bias[o + 2], a3 = bias[o + 3]; // prettier-ignore
@@ -117,7 +122,7 @@ class Layer {
         b0 += p * y; b1 += q * y; b2 += r * y; b3 += s * y; // prettier-ignore
       }
       sums[o] = a0; sums[o + 1] = a1; sums[o + 2] = a2; sums[o + 3] = a3; // prettier-ignore
-      sums[outputs + o] = b0; sums[outputs + o + 1] = b1; sums[outputs + o + 2] = b2; sums[outputs + o + 3] = b3; // prettier-ignore
+      sums[second + o] = b0; sums[second + o + 1] = b1; sums[second + o + 2] = b2; sums[second + o + 3] = b3; // prettier-ignore
     }
   }
 }
