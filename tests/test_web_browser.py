@@ -156,6 +156,12 @@ def test_golden_files(page: Page, codec: Codec, name: str) -> None:
     assert facts["overhead"] + sum(facts["sections"].values()) == len(data)
 
 
+def test_windows_join_without_a_seam(page: Page, codec: Codec, photo) -> None:
+    """More columns than the synthesis reads at once, and the networks' reach between them."""
+    data = codec.encode(Image.fromarray(photo(50, 1300)), quality=90, effort=1)
+    close(page.decode(data)["image"], codec.decode(data))
+
+
 @pytest.mark.parametrize("mode", ["L", "LA", "RGBA"])
 def test_grey_and_alpha(page: Page, codec: Codec, photo, mode: str) -> None:
     picture = Image.fromarray(photo(40, 70)).convert(mode)
