@@ -10,7 +10,7 @@ import { reconstruct } from "./reconstruct.js";
 import { atRate, toIndex } from "./scale-network.js";
 import { decodeY, decodeZ, symbolsCrc } from "./symbols.js";
 
-export const MAX_PIXELS = 2 ** 26; // of what a browser's memory holds beside the page
+export const MAX_PIXELS = 2 ** 25; // takes about 1.5 GB
 
 const DETAIL_FROM = 4; // table index from which on detail is coded
 
@@ -82,17 +82,14 @@ function decodeSymbols({ width, height, t, sections, symbolsCrc: expected }, mod
   const indexZ = Uint8Array.from(atRate(tensors.get("scale_net.index_z"), t), toIndex);
   const z = decodeZ(sections.get(Z), high * wide * indexZ.length, indexZ, tables);
   const usual = atRate(tensors.get("scale_net.index_y"), t);
-  const network = model.scaleNetwork.run(z, high, wide, channels);
   const index = new Uint8Array(rows * columns * channels);
-  for (let row = 0, to = 0; row < rows; row++) {
-    for (let column = 0; column < columns; column++) {
-      const from = (row * network.columns + column) * channels;
-      for (let c = 0; c < channels; c++, to++) {
-        const found = toIndex(network.data[from + c] + usual[c]);
-        index[to] = c < m || found >= DETAIL_FROM ? found : 0;
-      }
+  model.scaleNetwork.run(z, high, wide, channels, (row, values) => {
+    if (row >= rows) return;
+    for (let i = 0, c = 0, to = row * columns * channels; i < columns * channels; i++, to++, c = c + 1 === channels ? 0 : c + 1) {
+      const found = toIndex(values[i] + usual[c]);
+      index[to] = c < m || found >= DETAIL_FROM ? found : 0;
     }
-  }
+  });
   const y = decodeY(sections.get(Y).subarray(start), index, rows, columns * channels, tables);
   if (symbolsCrc(z, y, index) !== expected) {
     throw new SymbolError("the symbols differ from those that were encoded, though the file is whole; please report this with the file");

@@ -75,11 +75,13 @@ async function hyper(model, z, rows, columns) {
 
 /** One later step: new means from what the earlier ones made of y (zeros elsewhere), in units of σ. */
 async function contextStep(model, step, y, features, mean, sigma) {
-  const size = y.rows * y.columns;
-  const units = { ...y, data: y.data.map((value, i) => Math.min(Math.max(value / sigma[Math.floor(i / size)], -8), 8)) };
   const column = { start: 0, stop: y.columns, low: 0, high: y.columns };
   for (const row of spans(y.rows, Math.max(1, Math.floor(STRIP / y.columns)), CONTEXT_HALO)) {
-    const inputs = { y_units: cut(units, row, column), features: cut(features, row, column) };
+    const units = cut(y, row, column), size = units.rows * units.columns; // prettier-ignore
+    for (let i = 0; i < units.data.length; i++) {
+      units.data[i] = Math.min(Math.max(units.data[i] / sigma[Math.floor(i / size)], -8), 8);
+    }
+    const inputs = { y_units: units, features: cut(features, row, column) };
     paste((await model.run(`context_${step}`, inputs)).mean, mean, row, column);
   }
 }

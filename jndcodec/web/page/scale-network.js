@@ -2,11 +2,14 @@
 // 2^53 without rounding: same numbers as the 64-bit integers of docs/FORMAT.md, in any order.
 
 import { ModelError } from "./errors.js";
+import { spans } from "./tiling.js";
 
 const HALF = 128, UNIT = 256; // 8 fractional bits // prettier-ignore
 const LIMIT = 32767;
 const LAST_TABLE = 63;
 const T_MAX = 65535;
+const REACH = 1; // of the network beyond an element of z
+const STRIP = 256; // elements of z per channel that it reads at once
 
 /** A table of K anchors × C integers at rate t of 65535: Float64Array(C). */
 export function atRate({ shape: [anchors, channels], data }, t) {
@@ -33,14 +36,20 @@ export class ScaleNetwork {
   }
 
   /**
-   * z (rows × columns × cz, int16) to the first `count` channels of the network's output,
-   * {data: Float64Array (4 rows × 4 columns × count), rows, columns}.
+   * z (rows × columns × cz, int16) to the first `count` channels of the network's output, strip by strip:
+   * answer(row, values) gets the 4 · columns × count values of each of the 4 · rows rows.
    */
-  run(z, rows, columns, count) {
-    let x = { data: Float64Array.from(z, (value) => clamp(value * UNIT, -LIMIT)), rows, columns };
+  run(z, rows, columns, count, answer) {
+    const cz = z.length / rows / columns, width = 4 * columns * count; // prettier-ignore
     const last = this.layers.at(-1);
-    for (const layer of this.layers) x = layer.run(x, layer === last ? count : layer.outputs);
-    return x;
+    for (const { start, stop, low, high } of spans(rows, Math.max(1, Math.floor(STRIP / columns)), REACH)) {
+      const part = z.subarray(low * columns * cz, high * columns * cz);
+      let x = { data: Float64Array.from(part, (value) => clamp(value * UNIT, -LIMIT)), rows: high - low, columns };
+      for (const layer of this.layers) x = layer.run(x, layer === last ? count : layer.outputs);
+      for (let row = 4 * start; row < 4 * stop; row++) {
+        answer(row, x.data.subarray((row - 4 * low) * width, (row - 4 * low + 1) * width));
+      }
+    }
   }
 }
 
