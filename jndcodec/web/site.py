@@ -27,9 +27,6 @@ RUNTIME_FILES = (
 )
 MANIFEST = "models.json"
 HOW_TO_GET = f"`npm pack onnxruntime-web@{RUNTIME_VERSION}` gets it; then give its file with --runtime"
-# what the page reads of a weights file beside the graphs
-TENSORS = ("tables.", "scale_net.", "float.recon_shift", "float.gain_", "float.scale_y.")
-
 Site = dict[str, bytes]  # path, with slashes -> content
 
 
@@ -88,8 +85,23 @@ def model_files(info: ModelInfo) -> dict[str, bytes]:
         made |= {"synthesis": graphs.synthesis_graph(info.config, tensors)}
     except KeyError as error:
         raise ModelError(f"{info.path}: its tensors do not fit its config: {error}") from error
-    kept = {name: np.ascontiguousarray(value) for name, value in tensors.items() if name.startswith(TENSORS)}
-    return {"tensors": save(kept)} | {name: graph.SerializeToString(deterministic=True) for name, graph in made.items()}
+    return {"tensors": save(_numbers(info, tensors))} | {
+        name: graph.SerializeToString(deterministic=True) for name, graph in made.items()
+    }
+
+
+def _numbers(info: ModelInfo, tensors: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """What the page reads itself: the integers, and the decoder's gains, (K, channels) natural logarithms each."""
+
+    def log(name: str) -> np.ndarray:
+        return tensors[f"float.{name}.log_gain"]
+
+    kept = {name: value for name, value in tensors.items() if name.startswith(("tables.", "scale_net."))}
+    kept["recon_shift"] = tensors["float.recon_shift"]
+    kept["sigma"] = log("scale_y")[:, : info.config["m"]]
+    kept["gain"] = log("gain_y_inverse") - log("gain_y")
+    kept["gain_s"] = log("gain_s") - log("gain_a")
+    return {name: np.ascontiguousarray(value) for name, value in kept.items()}
 
 
 def pack(data: bytes) -> bytes:

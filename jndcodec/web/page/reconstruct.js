@@ -10,19 +10,13 @@ const H_S_HALO = 1, CONTEXT_HALO = 1; // reach of the networks // prettier-ignor
 const STRIP = 32768; // elements of y per channel that the hyper networks read at once
 const WINDOW = 64; // elements of y on a side of what the synthesis reads at once
 
-/** Values per channel, log-linear between K anchors, from the tensors named: Float32Array of exp(sum of sign · log). */
-function gains(model, t, signs) {
-  const names = Object.keys(signs), { shape } = model.tensors.get(`float.${names[0]}.log_gain`); // prettier-ignore
-  const [anchors, channels] = shape;
+/** The exponential of a table of K anchors × channels, linear between the anchors: Float32Array(channels). */
+function gains(model, t, name) {
+  const { shape: [anchors, channels], data } = model.tensors.get(name); // prettier-ignore
   const position = (t / T_MAX) * (anchors - 1), left = Math.min(Math.floor(position), anchors - 2); // prettier-ignore
   return Float32Array.from({ length: channels }, (_, c) => {
-    let log = 0;
-    for (const name of names) {
-      const { data } = model.tensors.get(`float.${name}.log_gain`);
-      const low = data[left * channels + c], high = data[(left + 1) * channels + c]; // prettier-ignore
-      log += signs[name] * (low + (high - low) * (position - left));
-    }
-    return Math.exp(log);
+    const low = data[left * channels + c], high = data[(left + 1) * channels + c]; // prettier-ignore
+    return Math.exp(low + (high - low) * (position - left));
   });
 }
 
@@ -30,9 +24,9 @@ function gains(model, t, signs) {
 export async function reconstruct(model, { width, height, t }, symbols, progress) {
   const rows = Math.ceil(height / STRIDE), columns = Math.ceil(width / STRIDE); // prettier-ignore
   const { m } = model.config;
-  const shift = model.tensors.get("float.recon_shift")?.data ?? new Float32Array(64);
-  const sigma = gains(model, t, { scale_y: 1 });
-  const gain = gains(model, t, { gain_y_inverse: 1, gain_y: -1 });
+  const shift = model.tensors.get("recon_shift").data;
+  const sigma = gains(model, t, "sigma");
+  const gain = gains(model, t, "gain");
   /** A symbol's value, inside of it: small symbols overstate. */
   const value = (at) => symbols.y[at] - Math.sign(symbols.y[at]) * shift[symbols.index[at]];
 
@@ -92,7 +86,7 @@ async function contextStep(model, step, y, features, mean, sigma) {
  */
 async function synthesise(model, { width, height, t }, y, detailAt, channels, progress) {
   const { c8, detail: all, m } = model.config;
-  const gain = { data: gains(model, t, { gain_s: 1, gain_a: -1 }), channels: c8, rows: 1, columns: 1 };
+  const gain = { data: gains(model, t, "gain_s"), channels: c8, rows: 1, columns: 1 };
   const rgb = new Uint8ClampedArray(width * height * 3); // rounds and limits what is written into it
   const high = spans(y.rows, WINDOW, model.halo), wide = spans(y.columns, WINDOW, model.halo); // prettier-ignore
   let done = 0;
