@@ -172,7 +172,7 @@ def mutated(data: bytes, rng: np.random.Generator) -> bytes:
     elif kind == 2:
         jlc.t = int(rng.integers(65536))
     elif kind == 3:
-        jlc.flags = Flags(int(rng.integers(4)))
+        jlc.flags = Flags(int(rng.integers(8)))
     else:  # a section cut, lengthened, of noise, or with changed bytes
         name = list(jlc.sections)[rng.integers(len(jlc.sections))]
         payload = bytearray(jlc.sections[name])
@@ -212,9 +212,15 @@ def test_mutated_files_give_a_picture_or_a_clear_error(data: bytes, codec: Codec
     assert {"FormatError", "SymbolError"} <= set(outcomes), outcomes
 
 
+def test_mutated_lossless_files(data: bytes, codec: Codec) -> None:
+    outcomes = fuzz(codec.encode(codec.decode(data), lossless=True), codec, 500, seed=0)
+    assert {"FormatError", "picture"} <= set(outcomes), outcomes
+
+
 @pytest.mark.long
 def test_twenty_thousand_mutated_files(data: bytes, codec: Codec) -> None:
     assert sum(fuzz(data, codec, 20_000, seed=1).values()) == 20_000
+    assert sum(fuzz(codec.encode(codec.decode(data), lossless=True), codec, 20_000, seed=1).values()) == 20_000
 
 
 def test_no_pickle_is_loaded(tmp_path: Path, photo) -> None:

@@ -193,3 +193,12 @@ def test_larger_than_the_input_is_said(tmp_path: Path, tiny_weights: Path, photo
     assert "larger than the input, which has" in run("encode", tmp_path / "b.webp", "--lossy", *options).stderr
     assert "use --lossy" in run("encode", tmp_path / "a.jpg", "--lossless", *options).stderr
     assert "larger than the input" not in run("encode", write_png(tmp_path / "a.png", photo(48, 48)), *options).stderr
+
+
+@pytest.mark.parametrize("colour", [(0, 0, 0), (255, 255, 255), (255, 0, 0)])
+def test_flat_pictures_are_exact_at_every_quality(colour: tuple[int, int, int], codec: Codec) -> None:
+    for size in ((8, 8), (1, 1), (70, 48), (300, 20)):
+        flat = Image.new("RGB", size, colour)
+        for quality in (0, 30, 100):
+            decoded = codec.decode(codec.encode(flat, quality=quality, effort=1))
+            assert decoded.getcolors() == [(size[0] * size[1], colour)]

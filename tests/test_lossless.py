@@ -79,7 +79,7 @@ def test_other_bytes(payload: bytes) -> None:
 
 def test_a_wrong_size_is_refused_before_it_is_decoded(photo: Photo, monkeypatch: pytest.MonkeyPatch) -> None:
     payload = pack_lossless(photo(8, 9), None)
-    monkeypatch.setattr("jndcodec.container.lossless._open", lambda payload: pytest.fail("opened"))
+    monkeypatch.setattr("jndcodec.container.lossless._as_file", lambda payload: pytest.fail("opened"))
     with pytest.raises(FormatError):
         unpack_lossless(payload, (9, 8))
 
@@ -136,3 +136,13 @@ def test_the_pixel_limit_holds_without_padding(photo: Photo) -> None:
     assert jndcodec.decode(data, max_pixels=600).size == (30, 20)
     with pytest.raises(LimitError, match="30 x 20"):
         jndcodec.decode(data, max_pixels=599)
+
+
+@pytest.mark.parametrize("lossless", [True, False])
+def test_pillows_limit_does_not_count(
+    lossless: bool, photo: Photo, tiny_weights: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
+    rgba = np.dstack([photo(40, 40), photo(40, 40)[..., :1]])
+    decoded = jndcodec.decode(jndcodec.encode(rgba, lossless=lossless, weights=tiny_weights), weights=tiny_weights)
+    np.testing.assert_array_equal(np.asarray(decoded)[..., 3], rgba[..., 3])

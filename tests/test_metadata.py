@@ -14,10 +14,9 @@ from PIL.TiffImagePlugin import IFDRational
 from png_tools import png
 
 import jndcodec
-from jndcodec.container import jlc
+from jndcodec.container import jlc, limits
 from jndcodec.errors import InputError
 from jndcodec.images import metadata as metadata_module
-from jndcodec.images import opening
 from jndcodec.images.exif_tags import resolution, with_resolution
 from jndcodec.images.loading import Picture, load_picture, picture_to_image
 from jndcodec.images.saving import format_for, write_image
@@ -67,7 +66,7 @@ def test_blocks_that_no_section_holds_are_left_out_and_said(monkeypatch: pytest.
 
 
 def test_text_of_a_bomb_is_refused_in_words(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(opening, "MAX_METADATA", 1000)
+    monkeypatch.setattr(limits, "MAX_METADATA", 1000)
     for kind in (b"iCCP", b"zTXt"):
         with pytest.raises(InputError, match="64 MiB"):
             load_picture(png(SMALL, 8, 2, [(kind, b"name\0\0" + zlib.compress(bytes(2000)))]))

@@ -12,9 +12,9 @@ import tifffile
 from PIL import Image, PngImagePlugin
 from png_tools import png
 
+from jndcodec.container.limits import pillow_limits
 from jndcodec.errors import InputError
 from jndcodec.images.loading import load_picture
-from jndcodec.images.opening import pillow_limits
 
 END = b"\xff\xd9"
 

@@ -9,9 +9,10 @@ import io
 import struct
 
 import numpy as np
-from PIL import Image, PngImagePlugin, WebPImagePlugin
+from PIL import Image
 
 from jndcodec.container.jlc import VP8L_ALPHA, VP8L_ALPHA_AT
+from jndcodec.container.limits import pillow_limits
 from jndcodec.container.sections import WEBP_MAX_SIDE
 from jndcodec.errors import FormatError
 
@@ -51,7 +52,7 @@ def unpack_lossless(payload: bytes, size: tuple[int, int]) -> tuple[np.ndarray, 
     """
     try:
         if _size(payload) == size:
-            with _open(payload) as image:
+            with pillow_limits, Image.open(io.BytesIO(_as_file(payload)), formats=("PNG", "WEBP")) as image:
                 if image.size == size[::-1] and image.mode in ("RGB", "RGBA"):
                     pixels = np.array(image)
                     return np.ascontiguousarray(pixels[..., :3]), pixels[..., 3] if image.mode == "RGBA" else None
@@ -60,13 +61,13 @@ def unpack_lossless(payload: bytes, size: tuple[int, int]) -> tuple[np.ndarray, 
     raise FormatError("damaged .jlc file: its lossless picture cannot be decoded; get the file again")
 
 
-def _open(payload: bytes) -> Image.Image:
-    """By the plugin itself: Image.open would refuse what is over a limit of its own, far below `max_pixels`."""
+def _as_file(payload: bytes) -> bytes:
+    """A PNG or WebP file."""
     if payload.startswith(_PNG):
-        return PngImagePlugin.PngImageFile(io.BytesIO(payload))
+        return payload
     padding = len(payload) % 2
     head = _RIFF.pack(b"RIFF", 12 + len(payload) + padding, b"WEBP", b"VP8L", len(payload))
-    return WebPImagePlugin.WebPImageFile(io.BytesIO(head + payload + bytes(padding)))
+    return head + payload + bytes(padding)
 
 
 def _size(payload: bytes) -> tuple[int, int] | None:

@@ -10,6 +10,7 @@ import numpy as np
 from PIL import Image
 
 from jndcodec.container.jlc import MAX_METADATA, Section
+from jndcodec.container.limits import pillow_limits
 from jndcodec.errors import FormatError
 
 WEBP_MAX_SIDE = 16383
@@ -47,10 +48,10 @@ def pack_alpha(alpha: np.ndarray) -> bytes:
 def unpack_alpha(payload: bytes, size: tuple[int, int]) -> np.ndarray:
     """uint8 (H, W); FormatError if it is not a picture of `size` = (H, W). The size is checked before it is decoded."""
     try:
-        with Image.open(io.BytesIO(payload), formats=("PNG", "WEBP")) as image:
+        with pillow_limits, Image.open(io.BytesIO(payload), formats=("PNG", "WEBP")) as image:
             if image.size == size[::-1]:
                 return np.array(image.convert("L"))
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
+    except (OSError, SyntaxError, ValueError):
         pass
     raise FormatError("damaged .jlc file: its alpha channel cannot be decoded; get the file again")
 

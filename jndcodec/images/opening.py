@@ -1,18 +1,18 @@
-"""Picture files opened with Pillow: its limits, previews that are not the picture, and files that it does not know."""
+"""Picture files opened with Pillow: previews that are not the picture, and files that it does not know."""
 
 from __future__ import annotations
 
 import re
-import threading
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from io import BytesIO
 from typing import BinaryIO
 
-from PIL import Image, ImageFile, PngImagePlugin, UnidentifiedImageError
+from PIL import Image, ImageFile, UnidentifiedImageError
 from PIL.TiffImagePlugin import TiffImageFile
 
-from jndcodec.container.jlc import MAGIC, MAX_METADATA
+from jndcodec.container.jlc import MAGIC
+from jndcodec.container.limits import pillow_limits
 from jndcodec.errors import InputError, LimitError
 from jndcodec.images.colours import code_points
 from jndcodec.images.jpeg import lacks_end, with_end_marker
@@ -27,33 +27,6 @@ _RAW_TAGS = (330, 33421, 33422, 50706)
 
 # the entry of an EXIF item: flags, number and protection stand between (ISO/IEC 14496-12, ItemInfoEntry, versions 2, 3)
 _AVIF_EXIF = re.compile(rb"(infe(?:\x02.{7}|\x03.{9}))Exif", re.DOTALL)
-
-
-class _PillowLimits:
-    """Pillow's limits are global. While any thread reads a picture, ours are checked instead."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._readers = 0
-
-    def __enter__(self) -> None:
-        with self._lock:
-            if self._readers == 0:
-                self._pixels = Image.MAX_IMAGE_PIXELS
-                self._text = PngImagePlugin.MAX_TEXT_CHUNK, PngImagePlugin.MAX_TEXT_MEMORY
-                Image.MAX_IMAGE_PIXELS = None
-                PngImagePlugin.MAX_TEXT_CHUNK, PngImagePlugin.MAX_TEXT_MEMORY = MAX_METADATA, 4 * MAX_METADATA
-            self._readers += 1
-
-    def __exit__(self, *error: object) -> None:
-        with self._lock:
-            self._readers -= 1
-            if self._readers == 0:
-                Image.MAX_IMAGE_PIXELS = self._pixels
-                PngImagePlugin.MAX_TEXT_CHUNK, PngImagePlugin.MAX_TEXT_MEMORY = self._text
-
-
-pillow_limits = _PillowLimits()
 
 
 @dataclass

@@ -14,7 +14,7 @@ from jndcodec.container.jlc import NO_MODEL, Flags, Jlc, Section, parse
 from jndcodec.container.lossless import pack_lossless, unpack_lossless
 from jndcodec.errors import SymbolError
 
-TILE = 128  # pixels on a side
+TILE = 64  # pixels on a side
 TILES = 3  # along each side
 GUESS_MARGIN = 4.0  # times too many bytes on tiles, which share no statistics with the rest
 QUICK_MARGIN = 1.5  # times as many bytes by the quick coding
@@ -63,10 +63,8 @@ class ExactFile:
         height, width = self._rgb.shape[:2]
         if height * width <= (TILE * TILES) ** 2:
             return len(self._coded(slice(None), slice(None), 0, 0))
-        rows, columns = (_lattice(side) for side in (height, width))
-        size = sum(len(self._coded(row, column, 0, 0)) for row in rows for column in columns)
-        pixels = sum(row.stop - row.start for row in rows) * sum(column.stop - column.start for column in columns)
-        return size * height * width / pixels
+        rows, columns = (np.concatenate(_lattice(side)) for side in (height, width))
+        return len(self._coded(*np.ix_(rows, columns), 0, 0)) * height * width / (len(rows) * len(columns))
 
     @functools.cached_property
     def _usual(self) -> bytes:
@@ -93,8 +91,8 @@ class ExactFile:
         return Jlc(NO_MODEL, width, height, 0, 0, flags, {Section.LOSSLESS: payload, **self._metadata}).pack()
 
 
-def _lattice(side: int) -> list[slice]:
-    """Up to TILES pieces of TILE along a side, the middle ones of equal parts."""
+def _lattice(side: int) -> list[np.ndarray]:
+    """Where up to TILES pieces of TILE pixels lie along a side, in the middle of equal parts."""
     count = min(TILES, max(1, side // TILE))
     part, length = side / count, min(TILE, side)
-    return [slice(start, start + length) for start in (int(part * (i + 0.5) - length / 2) for i in range(count))]
+    return [np.arange(length) + int(part * (i + 0.5) - length / 2) for i in range(count)]
