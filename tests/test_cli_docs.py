@@ -31,14 +31,30 @@ file, a line each; a file that failed has the keys `input`, `error` and `exit_co
 """
 
 
-def help_of(name: str | None) -> str:
+def help_of(name: str | None, child: str | None = None) -> str:
+    """child: a command of the group `name`."""
     settings = {"terminal_width": 100, "max_content_width": 100, "help_option_names": ["-h", "--help"]}
     parent = click.Context(cli, info_name="jndcodec", **settings)
     if name is None:
         return cli.get_help(parent)
     command = cli.get_command(parent, name)
     assert command is not None
-    return command.get_help(click.Context(command, info_name=name, parent=parent, **settings))
+    context = click.Context(command, info_name=name, parent=parent, **settings)
+    if child is None:
+        return command.get_help(context)
+    assert isinstance(command, click.Group)
+    return command.commands[child].get_help(
+        click.Context(command.commands[child], info_name=child, parent=context, **settings)
+    )
+
+
+def names() -> list[tuple[str | None, str | None]]:
+    """(None, None) for the program, then every command, and after a group its own."""
+    found: list[tuple[str | None, str | None]] = [(None, None)]
+    for name in COMMANDS:
+        command = cli.get_command(click.Context(cli), name)
+        found += [(name, None), *((name, child) for child in getattr(command, "commands", ()))]
+    return found
 
 
 def exit_codes() -> dict[int, str]:
@@ -60,9 +76,9 @@ def document() -> str:
     codes = "\n".join(f"| {code} | {text} |" for code, text in exit_codes().items())
     table = f"| code | meaning |\n|---|---|\n{codes}"
     parts = [HEAD, f"## Exit codes\n\n{table}\n\nOf several files: the code of the first that failed.\n"]
-    for name in (None, *COMMANDS):
-        title = f"jndcodec {name}" if name else "jndcodec"
-        parts.append(f"\n## {title}\n\n```text\n{help_of(name)}\n```\n")
+    for name, child in names():
+        title = " ".join(["jndcodec", *filter(None, (name, child))])
+        parts.append(f"\n## {title}\n\n```text\n{help_of(name, child)}\n```\n")
     return "".join(parts)
 
 

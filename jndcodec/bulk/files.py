@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 
@@ -11,40 +12,34 @@ from jndcodec.bulk.stages import Coded, Stage
 from jndcodec.errors import InputError, OutputError
 
 NAME = "files"
-UNIT = 32  # files, or FLUSH bytes
-READERS = 8  # a store answers slowly, but many at a time
+UNIT = 16  # files, or FLUSH bytes
+UNITS = 64  # at least, where there are as many files: enough for every worker to have some, and news now and then
+READERS = 4  # a store answers slowly, but to many at a time
 
 
 def plan(job: Job, place: Place, sizes: dict[str, int]) -> list[Unit]:
-    units: list[Unit] = []
-    group: list[tuple[str, int]] = []
-    for name, size in sizes.items():
-        if job.takes(name):
-            if group and (len(group) == UNIT or sum(size for _, size in group) + size > FLUSH):
-                units.append(_unit(group))
-                group = []
-            group.append((name, size))
-    return units + ([_unit(group)] if group else [])
-
-
-def _unit(group: list[tuple[str, int]]) -> Unit:
-    return Unit(NAME, group[0][0], tuple(group), count=len(group))
+    found = [(name, size) for name, size in sizes.items() if job.takes(name)]
+    most = min(UNIT, max(1, len(found) // UNITS))
+    groups: list[list[tuple[str, int]]] = []
+    for name, size in found:
+        if not groups or len(groups[-1]) == most or sum(size for _, size in groups[-1]) + size > FLUSH:
+            groups.append([])
+        groups[-1].append((name, size))
+    return [Unit(NAME, group[0][0], tuple(group)) for group in groups]
 
 
 def work(job: Job, stage: Stage, source: Place, target: Place, unit: Unit) -> Iterator[Row]:
     names = [name for name, _ in unit.files]
     with ThreadPoolExecutor(READERS) as pool:
-        reading = [pool.submit(source.read, name) for name in names]
+        reading = deque(pool.submit(source.read, name) for name in names)
         written: list[Future[Row]] = []
         for start in range(0, len(names), job.batch):
-            some = slice(start, start + job.batch)
-            inputs = [_content(future) for future in reading[some]]
+            some = names[start : start + job.batch]
+            inputs = [_content(reading.popleft()) for _ in some]
             good = iter(stage.run([data for data in inputs if isinstance(data, bytes)]))
-            for name, data in zip(names[some], inputs, strict=True):
+            for name, data in zip(some, inputs, strict=True):
                 size, coded = (len(data), next(good)) if isinstance(data, bytes) else (None, data)
                 written.append(pool.submit(_write, target, job.target_name(name), row(name, name, size, coded), coded))
-            reading[some] = []
-            names[some] = []
         yield from (future.result() for future in written)
 
 

@@ -27,7 +27,7 @@ class Job:
     options: dict[str, Any]  # of Encode or Decode
     column: str = "bytes"  # of Parquet files
     key: str | None = None  # their column of keys; None: file and row
-    batch: int = 8  # pictures coded together
+    batch: int = 1  # pictures coded together
     again: bool = False  # reuse what an earlier run has written
 
     def stage(self) -> Stage:
@@ -53,7 +53,6 @@ class Unit:
     name: str
     files: tuple[tuple[str, int], ...]  # (name, bytes) of what is read
     row_group: int = 0
-    count: int | None = None  # pictures; None where nobody knows before they are read
 
     @property
     def bytes(self) -> int:

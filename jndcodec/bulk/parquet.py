@@ -13,6 +13,7 @@ from jndcodec.bulk.stages import Coded, Stage
 from jndcodec.errors import DataError
 
 NAME = "parquet"
+ROWS = 8  # read at a time
 
 
 def plan(job: Job, place: Place, sizes: dict[str, int]) -> list[Unit]:
@@ -25,7 +26,7 @@ def plan(job: Job, place: Place, sizes: dict[str, int]) -> list[Unit]:
                 groups = [file.metadata.row_group(i) for i in range(file.num_row_groups)]
             for i, group in enumerate(groups):
                 target = name if len(groups) == 1 else f"{name.removesuffix('.parquet')}-{i:05}.parquet"
-                units.append(Unit(NAME, target, ((name, group.total_byte_size),), i, group.num_rows))
+                units.append(Unit(NAME, target, ((name, group.total_byte_size),), i))
     return units
 
 
@@ -48,7 +49,7 @@ def work(job: Job, stage: Stage, source: Place, target: Place, unit: Unit) -> It
         schema = _with_error(file.schema_arrow.empty_table(), job.column, [], []).schema
         with pq.ParquetWriter(out, schema) as writer:
             held: list[pa.Table] = []
-            for batch in file.iter_batches(job.batch, row_groups=[unit.row_group]):
+            for batch in file.iter_batches(ROWS, row_groups=[unit.row_group]):
                 table = pa.Table.from_batches([batch])
                 values = table.column(job.column).to_pylist()
                 coded = _code(stage, values, [next(before, None) for _ in values])
@@ -73,7 +74,7 @@ def _written(job: Job, target: Place, unit: Unit) -> Iterator[bytes | None]:
     """What an earlier run has made of each row; nothing where it failed or never came so far."""
     if job.again and target.is_file(unit.name):
         with target.open(unit.name) as stream:
-            for batch in pq.ParquetFile(stream, pre_buffer=False).iter_batches(job.batch, columns=[job.column]):
+            for batch in pq.ParquetFile(stream, pre_buffer=False).iter_batches(ROWS, columns=[job.column]):
                 yield from batch.column(0).to_pylist()
 
 
@@ -83,4 +84,4 @@ def _with_error(table: pa.Table, column: str, data: list[bytes | None], errors: 
     table = table.set_column(at, pa.field(column, kind), pa.array(data, kind))
     if (there := table.schema.get_field_index("error")) >= 0:
         table = table.remove_column(there)
-    return table.append_column("error", pa.array(errors, pa.string())).replace_schema_metadata(None)
+    return table.append_column("error", pa.array(errors, pa.string()))

@@ -19,6 +19,7 @@ EXAMPLES = ("jndcodec encode photo.png", "jndcodec decode photo.png.jlc -o copy.
 COMMANDS = {
     "encode": ("jndcodec.cli.encode", "Encode pictures to .jlc files."),
     "decode": ("jndcodec.cli.decode", "Decode .jlc files to pictures."),
+    "bulk": ("jndcodec.cli.bulk", "Encode or decode millions of pictures, on one machine or a Ray cluster."),
     "info": ("jndcodec.cli.info", "Show what is in .jlc files."),
     "view": ("jndcodec.cli.view", "Show .jlc files."),
     "web": ("jndcodec.cli.web", "Write a page that decodes .jlc files in a browser."),

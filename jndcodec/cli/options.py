@@ -50,7 +50,7 @@ class Jobs(click.ParamType):
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 
 
-def _stack(*options: Decorator) -> Decorator:
+def stack(*options: Decorator) -> Decorator:
     def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
         for option in reversed(options):
             function = option(function)
@@ -72,7 +72,7 @@ runtime_option = click.option(
     help="ONNX Runtime Web: its npm package, a .tgz file or the folder that it was unpacked in.",
 )
 
-inputs_and_output = _stack(
+inputs_and_output = stack(
     click.argument("inputs", nargs=-1, required=True, metavar="INPUT..."),
     click.option(
         "-o", "--output", metavar="OUT", help="File, folder, or - for standard output.  [default: beside the input]"
@@ -85,7 +85,15 @@ def _limit(ctx: click.Context, param: click.Parameter, value: int | None) -> dic
     return {} if value is None else {"max_pixels": value}
 
 
-files_options = _stack(
+limit_option = click.option(
+    "--max-pixels",
+    "limit",
+    type=Count("count"),
+    callback=_limit,
+    help="Refuse larger pictures, such as decompression bombs.  [default: 268M]",
+)
+
+files_options = stack(
     click.option(
         "-f", "--force", "existing", flag_value="overwrite", default="refuse", help="Overwrite outputs that exist."
     ),
@@ -96,13 +104,7 @@ files_options = _stack(
         default=None,
         help="Give each output the time of its input.  [default: in folders]",
     ),
-    click.option(
-        "--max-pixels",
-        "limit",
-        type=Count("count"),
-        callback=_limit,
-        help="Refuse larger pictures, such as decompression bombs.  [default: 268M]",
-    ),
+    limit_option,
     click.option(
         "--jobs",
         type=Jobs(),
@@ -114,7 +116,7 @@ files_options = _stack(
     json_option,
 )
 
-device_options = _stack(
+transform_options = stack(
     click.option(
         "--device",
         type=click.Choice(["auto", "cpu", "cuda", "mps"]),
@@ -129,6 +131,10 @@ device_options = _stack(
         show_default=True,
         help="Of the transforms: bf16 is faster where the processor has it.",
     ),
+)
+
+device_options = stack(
+    transform_options,
     click.option("--threads", type=click.IntRange(1), help="CPU threads.  [default: all cores, shared among --jobs]"),
 )
 
