@@ -44,7 +44,8 @@ class Means:
 
 @dataclass
 class Progress:
-    """How far a job is. bytes_total: of the input, as it lies there; done: of those, the units that came back."""
+    """How far a job is. bytes_in and bytes_out: of what went well. bytes_total: of the input, as it lies there;
+    bytes_done: of the units that came back."""
 
     pictures: int = 0
     failed: int = 0
@@ -97,9 +98,10 @@ def run(
             for rows in _results(job, [unit.to_json() for unit in units], means):
                 manifest.add(rows)
                 progress.pictures += len(rows)
-                progress.failed += len(rows) - rows["error"].null_count
-                progress.bytes_in += pc.sum(rows["bytes_in"]).as_py() or 0
-                progress.bytes_out += pc.sum(rows["bytes_out"]).as_py() or 0
+                good = rows.filter(pc.is_null(rows["error"]))
+                progress.failed += len(rows) - len(good)
+                progress.bytes_in += pc.sum(good["bytes_in"]).as_py() or 0
+                progress.bytes_out += pc.sum(good["bytes_out"]).as_py() or 0
                 progress.bytes_done += sum(sizes.get(name, 0) for name in set(rows["unit"].to_pylist()))
                 progress.seconds = time.monotonic() - start
                 watch(progress)
