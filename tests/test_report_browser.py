@@ -151,6 +151,44 @@ def test_codec_rate_and_picture_are_chosen_with_their_bytes(viewer: Viewer, show
     wait(lambda: viewer.pixels() != before)
 
 
+def test_any_codec_against_any(viewer: Viewer, shown: tuple[Path, list[dict]], photo) -> None:
+    """JPEG against WebP, which takes the place of the original: shown, toggled with, and subtracted."""
+    pictures = shown[1]
+    jpeg, webp = classic_coder("jpeg"), classic_coder("webp")
+    viewer.choose("rate", 1)
+    viewer.choose("base", 2)
+    wait(lambda: viewer.find("stage").get_attribute("data-against") == "1/false" and viewer.ready == "0/0/1")
+    rgb, mine = photo(176, 240, seed=0), pictures[0]["codecs"][0]["rates"][1]["bytes"]
+    theirs = min((webp.encode(rgb, setting) for setting in (30, 90)), key=lambda data: abs(np.log(len(data) / mine)))
+    assert f"against WebP at {len(theirs):,} bytes" in viewer.find("facts").text
+    a, b = webp.decode(theirs), jpeg.decode(jpeg.encode(rgb, 90))
+    left = (viewer.driver.execute_script("return document.getElementById('canvas').width") - 240) // 2
+    viewer.find("show-original").click()
+    assert viewer.find("badge").text == viewer.find("show-original").text == "WebP"
+    assert viewer.pixel(left + 120, 88) == a[88, 120].tolist()
+    viewer.find("show-difference").click()
+    viewer.choose("gain", 0)
+    assert viewer.pixel(left + 120, 88) == np.abs(a.astype(int) - b)[88, 120].tolist()
+
+
+def test_all_codecs_side_by_side_at_equal_bytes(viewer: Viewer, shown: tuple[Path, list[dict]], photo) -> None:
+    viewer.press("s")
+    wait(lambda: viewer.find("stage").get_attribute("data-against") == "-1/true")
+    status = viewer.find("status")
+    wait(lambda: status.get_attribute("textContent").startswith("Side by side: Original; JPEG 4:2:0, "))
+    assert "; WebP, " in status.get_attribute("textContent")
+    room = viewer.driver.execute_script("return document.getElementById('canvas').width")
+    rate, rgb = int(str(viewer.ready)[-1]), photo(176, 240, seed=0)
+    coder = classic_coder("jpeg")
+    decoded = coder.decode(coder.encode(rgb, (30, 90)[rate]))
+    wide = room // 3
+    for pane, pixels in ((0, rgb), (1, decoded)):
+        assert viewer.pixel(pane * wide + (wide - 240) // 2 + 120, 88) == pixels[88, 120].tolist()
+    viewer.press("s")
+    wait(lambda: viewer.find("stage").get_attribute("data-against") == "-1/false")
+    assert viewer.find("badge").is_displayed()
+
+
 def test_difference_is_the_amplified_difference(viewer: Viewer, photo) -> None:
     rate = int(str(viewer.ready)[-1])
     coder = classic_coder("jpeg")

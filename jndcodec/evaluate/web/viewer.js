@@ -1,5 +1,6 @@
 "use strict";
 // The flicker viewer. Data: a list of pictures, each with its original and, per codec and rate, the decoded pixels.
+// A codec at a rate is compared with the base: the original, or another codec at the bytes nearest to that rate.
 (() => {
   const at = (id) => document.getElementById(id);
 
@@ -16,14 +17,23 @@
   if (!pictures.length) return;
 
   const stage = at("stage"), canvas = at("canvas");
-  const state = { picture: 0, codec: 0, rate: 0, shown: "original", x: 0.5, y: 0.5 };
+  const state = { picture: 0, codec: 0, rate: 0, base: -1, shown: "original", side: false, x: 0.5, y: 0.5 };
   const bitmaps = new Map(); // data URL -> promise of an image
-  let pair = null; // the loaded images {original, decoded} and, once asked for, {difference}
+  let pair = null; // the loaded images {original (the base), decoded}, panes, and, once asked for, {difference}
   let timer = null;
 
   const picture = () => pictures[state.picture];
   const codec = () => picture().codecs[state.codec];
   const rate = () => codec().rates[state.rate];
+
+  // The rate of a codec whose bytes are nearest to these.
+  function nearest(rates, bytes) {
+    const gaps = rates.map((r) => Math.abs(Math.log(r.bytes / bytes)));
+    return rates[gaps.indexOf(Math.min(...gaps))];
+  }
+
+  const based = () => state.base < 0 ? null : nearest(picture().codecs[state.base].rates, rate().bytes);
+  const baseName = () => state.base < 0 ? "Original" : picture().codecs[state.base].label;
 
   function load(url) {
     if (!bitmaps.has(url)) {
@@ -43,25 +53,33 @@
   }
 
   // Fill the choices, keep the rate near the one before, and load both pictures.
-  async function choose(bpp) {
-    if (bpp !== undefined) {
-      const gaps = codec().rates.map((r) => Math.abs(Math.log(r.bpp / bpp)));
-      state.rate = gaps.indexOf(Math.min(...gaps));
-    }
+  async function choose(bytes) {
+    if (bytes !== undefined) state.rate = codec().rates.indexOf(nearest(codec().rates, bytes));
     options(at("picture"), pictures.map((p) => p.name), state.picture);
     options(at("codec"), picture().codecs.map((c) => c.label), state.codec);
+    options(at("base"), ["Original", ...picture().codecs.map((c) => c.label)], state.base + 1);
+    at("show-original").textContent = baseName();
     options(at("rate"), codec().rates.map((r) => `${r.bpp.toFixed(2)} bpp, ${kilobytes(r.bytes)}`), state.rate);
     const facts = at("facts"), bold = document.createElement("b");
     bold.textContent = `${rate().bytes.toLocaleString("en")} bytes`;
     const rest = [`${rate().bpp.toFixed(3)} bpp`, `about ${rate().jnd.toFixed(2)} JND`];
     rest.push(...rate().metrics.map(([name, value]) => `${name} ${value}`));
     if (picture().note) rest.push(picture().note);
+    if (based()) rest.push(`against ${baseName()} at ${based().bytes.toLocaleString("en")} bytes`);
     facts.replaceChildren(bold, ` · ${rest.join(" · ")}`);
-    const wanted = rate();
-    const [original, decoded] = await Promise.all([load(picture().original), load(wanted.src)]);
-    if (wanted !== rate()) return; // chosen again meanwhile
-    pair = { original, decoded };
+    const wanted = rate(), base = based(), side = state.side;
+    const named = [["Original", null, picture().original]];
+    for (const c of picture().codecs) {
+      const r = nearest(c.rates, wanted.bytes);
+      named.push([c.label, r.bytes, r.src]);
+    }
+    const [original, decoded, ...shown] = await Promise.all(
+      [base ? base.src : picture().original, wanted.src, ...(side ? named.map((n) => n[2]) : [])].map(load),
+    );
+    if (wanted !== rate() || base !== based() || side !== state.side) return; // chosen again meanwhile
+    pair = { original, decoded, panes: shown.map((image, i) => ({ image, name: named[i][0], bytes: named[i][1] })) };
     stage.dataset.ready = `${state.picture}/${state.codec}/${state.rate}`;
+    stage.dataset.against = `${state.base}/${side}`;
     draw();
   }
 
@@ -101,14 +119,34 @@
     pen.imageSmoothingEnabled = false;
     pen.fillStyle = "#777";
     pen.fillRect(0, 0, room, tall);
-    const image = state.shown === "difference" ? difference() : pair[state.shown];
-    const left = offset(room, width, state.x), top = offset(tall, height, state.y);
-    pen.drawImage(image, left, top, width * scale, height * scale);
+    at("badge").hidden = state.side;
+    const panes = state.side && pair.panes.length
+      ? pair.panes : [{ image: state.shown === "difference" ? difference() : pair[state.shown] }];
+    const wide = Math.floor(room / panes.length);
+    panes.forEach(({ image, name, bytes }, i) => {
+      pen.save();
+      pen.beginPath();
+      pen.rect(i * wide, 0, wide - (i + 1 < panes.length ? ratio : 0), tall);
+      pen.clip();
+      pen.translate(i * wide, 0);
+      pen.drawImage(image, offset(wide, width, state.x), offset(tall, height, state.y), width * scale, height * scale);
+      if (name) label(pen, bytes === null ? name : `${name}, ${kilobytes(bytes)}`, wide, ratio);
+      pen.restore();
+    });
+  }
+
+  function label(pen, text, wide, ratio) {
+    pen.font = `${13 * ratio}px system-ui, sans-serif`;
+    const length = Math.min(wide, pen.measureText(text).width + 12 * ratio);
+    pen.fillStyle = "#000b";
+    pen.fillRect(0, 0, length, 22 * ratio);
+    pen.fillStyle = "#fff";
+    pen.fillText(text, 6 * ratio, 16 * ratio, wide - 12 * ratio);
   }
 
   function show(what, aloud = true) {
     state.shown = what;
-    const names = { original: "Original", decoded: codec().label, difference: `Difference × ${at("gain").value}` };
+    const names = { original: baseName(), decoded: codec().label, difference: `Difference × ${at("gain").value}` };
     for (const name of Object.keys(names)) at(`show-${name}`).setAttribute("aria-pressed", String(name === what));
     at("badge").textContent = names[what];
     if (aloud) {
@@ -126,6 +164,19 @@
     timer = on ? setInterval(() => toggle(false), 1000 / Number(at("speed").value)) : null;
     at("flicker").setAttribute("aria-pressed", String(on));
     at("status").textContent = on ? `Flickering, ${at("speed").value} changes a second` : "Flicker stopped";
+  }
+
+  function sideBySide(on) {
+    if (on && timer) flicker(false);
+    state.side = on;
+    at("side").setAttribute("aria-pressed", String(on));
+    choose().then(() => {
+      show(state.shown, !on);
+      if (!on) return;
+      const all = pair.panes.map((p) => p.bytes === null ? p.name : `${p.name}, ${kilobytes(p.bytes)}`).join("; ");
+      canvas.setAttribute("aria-label", `${picture().name}, side by side: ${all}`);
+      at("status").textContent = `Side by side: ${all}`;
+    });
   }
 
   function zoom(step) {
@@ -151,20 +202,25 @@
   }
 
   function chooseCodec(index) {
-    const bpp = rate().bpp;
+    const bytes = rate().bytes;
     state.codec = index;
-    choose(bpp).then(() => show(state.shown));
+    choose(bytes).then(() => show(state.shown));
   }
 
   at("picture").onchange = (event) => {
-    const bpp = rate().bpp;
+    const bytes = rate().bytes;
     Object.assign(state, { picture: Number(event.target.value), x: 0.5, y: 0.5 });
-    choose(bpp).then(() => show(state.shown));
+    choose(bytes).then(() => show(state.shown));
   };
   at("codec").onchange = (event) => chooseCodec(Number(event.target.value));
   at("rate").onchange = (event) => chooseRate(Number(event.target.value) - state.rate);
+  at("base").onchange = (event) => {
+    state.base = Number(event.target.value) - 1;
+    choose().then(() => show(state.shown));
+  };
+  at("side").onclick = () => sideBySide(!state.side);
   for (const what of ["original", "decoded", "difference"]) {
-    at(`show-${what}`).onclick = () => { if (timer) flicker(false); show(what); };
+    at(`show-${what}`).onclick = () => { if (timer) flicker(false); if (state.side) sideBySide(false); show(what); };
   }
   at("flicker").onclick = () => flicker(!timer);
   at("speed").onchange = () => { if (timer) flicker(true); };
@@ -175,6 +231,7 @@
     " ": () => toggle(true),
     f: () => flicker(!timer),
     d: () => show(state.shown === "difference" ? "decoded" : "difference"),
+    s: () => sideBySide(!state.side),
     "+": () => zoom(1), "=": () => zoom(1), "-": () => zoom(-1),
     "[": () => chooseRate(-1), "]": () => chooseRate(1),
     c: () => chooseCodec((state.codec + 1) % picture().codecs.length),
