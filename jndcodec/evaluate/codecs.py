@@ -39,6 +39,7 @@ class Coder:
     decode: Callable[[bytes], np.ndarray]
     learned: bool = False
     prepare: Callable[[], None] = _nothing  # once in each process, before anything is timed
+    discrete: bool = False  # no settings but those of the sweep
 
 
 @dataclass(frozen=True)

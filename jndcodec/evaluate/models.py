@@ -92,4 +92,4 @@ def _coder(name: str, made_of: str, files: tuple[str, ...], one_each: bool, devi
     coder = ModelCoder(files, one_each, device, precision)
     settings = tuple(float(i) for i in range(1, len(files) + 1)) if one_each else QUALITIES
     version = f"{made_of}, device {device}, precision {precision}"
-    return Coder(name, name, ".jlc", settings, version, coder.encode, coder.decode, True, coder.prepare)
+    return Coder(name, name, ".jlc", settings, version, coder.encode, coder.decode, True, coder.prepare, one_each)

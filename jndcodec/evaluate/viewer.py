@@ -8,7 +8,6 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from jndcodec.evaluate.codecs import Coder, spread
+from jndcodec.evaluate.equal import Wanted, at_sizes
 from jndcodec.evaluate.metrics import BY_NAME
 from jndcodec.evaluate.results import Row
 from jndcodec.evaluate.runner import Source, load_rgb
@@ -66,46 +66,35 @@ def rates_to_show(rows: list[Row], count: int) -> list[Row]:
     return [near[int(i)] for i in spread(tuple(range(len(near))), count)]
 
 
-@dataclass(frozen=True)
-class _Job:
-    """A version to embed: a coded file, or (coder None) the original."""
-
-    path: str
-    coder: Coder | None = None
-
-
-def _embed(job: _Job) -> str:
-    if job.coder is None:
-        return data_url(load_rgb(job.path))
-    return data_url(job.coder.decode(Path(job.path).read_bytes()))
+def _shown(wanted: Wanted) -> list[dict[str, Any]]:
+    """The rates of one codec on one picture for the page. Runs in worker processes."""
+    cache = Path(wanted.folder)
+    return [
+        {**facts(row), "src": data_url(wanted.coder.decode((cache.parent / str(row.file)).read_bytes()))}
+        for row in at_sizes(wanted)
+    ]
 
 
 def viewer_data(
     sources: list[Source], coders: list[Coder], rows: list[Row], folder: Path, rates: int, jobs: int,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> list[dict[str, Any]]:  # fmt: skip
-    """The pictures of the viewer from the files of an evaluation in `folder`."""
-    work: list[_Job] = []
-    plan: list[tuple[Source, list[tuple[Coder, list[Row]]]]] = []
+    """The pictures of the viewer from the files of an evaluation in `folder`: the first codec at some of its rates, and
+    all others at the same bytes."""
+    wanted: list[Wanted] = []
     for source in sources:
-        mine = [row for row in rows if row.picture == source.name]
-        chosen = [(c, rates_to_show([row for row in mine if row.codec == c.name], rates)) for c in coders]
-        plan.append((source, chosen))
-        work.append(_Job(source.path))
-        work += [_Job(str(folder / str(row.file)), coder) for coder, shown in chosen for row in shown]
-    urls = []
-    for _, url in map_in_order(_embed, work, jobs):
-        urls.append(url)
-        progress(len(urls), len(work))
-    made, take = [], iter(urls)
-    for source, chosen in plan:
-        original = next(take)
-        codecs = [
-            {"label": coder.label, "rates": [{**facts(row), "src": next(take)} for row in shown]}
-            for coder, shown in chosen
-        ]
-        made.append(picture(source.name, load_rgb(source.path), original, codecs))
-    return made
+        mine = {c.name: [row for row in rows if row.picture == source.name and row.codec == c.name] for c in coders}
+        leading = rates_to_show(mine[coders[0].name], rates)
+        sizes = tuple(row.bytes for row in leading)
+        for coder in coders:
+            made = tuple((row.setting, row.bytes) for row in mine[coder.name])
+            wanted.append(Wanted(source, coder, sizes, made, tuple(leading[0].metrics), str(folder / "cache")))
+    shown: dict[str, list[dict[str, Any]]] = {source.name: [] for source in sources}
+    for done, (one, versions) in enumerate(map_in_order(_shown, wanted, jobs), 1):
+        shown[one.source.name].append({"label": one.coder.label, "rates": versions})
+        progress(done, len(wanted))
+    originals = ((source, load_rgb(source.path)) for source in sources)
+    return [picture(source.name, rgb, data_url(rgb), shown[source.name]) for source, rgb in originals]
 
 
 def as_script(pictures: list[dict[str, Any]]) -> str:
