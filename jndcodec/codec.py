@@ -164,7 +164,7 @@ class Codec:
                 jlc.t = target.knob_for(goal, trials, jlc.width * jlc.height, len(jlc.pack()), self.info)
         except TargetError as error:
             budget = goal.bytes_for(jlc.width * jlc.height)
-            if exact is None or (budget is not None and len(exact.data) > budget):
+            if exact is None or (budget is not None and not exact.reaches(budget)):
                 raise
             if budget is None:
                 notes.append(f"coded lossless: {error}")

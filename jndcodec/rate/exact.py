@@ -12,6 +12,7 @@ import numpy as np
 
 from jndcodec.container.jlc import NO_MODEL, Flags, Jlc, Section, parse
 from jndcodec.container.lossless import pack_lossless, unpack_lossless
+from jndcodec.container.sections import WEBP_MAX_SIDE
 from jndcodec.errors import SymbolError
 
 TILE = 64  # pixels on a side
@@ -42,6 +43,7 @@ class ExactFile:
         self._rgb, self._alpha, self._grey = rgb, alpha, grey
         self._metadata, self._keep_hidden = metadata, keep_hidden
         self._effort = effort
+        self._made: dict[tuple[int, int] | None, bytes] = {}
 
     @functools.cached_property
     def data(self) -> bytes:
@@ -52,10 +54,15 @@ class ExactFile:
         return min(best, self._file(*THOROUGH), key=len) if thorough else best
 
     def at_most(self, size: int) -> bytes | None:
-        """The file, or None where it takes more than `size` bytes, or a quicker coding leaves no doubt of it."""
-        if self.guess > GUESS_MARGIN * size or len(self._file(*QUICK)) > QUICK_MARGIN * size:
-            return None
-        return self.data if len(self._usual) <= size else None
+        """The file, or None where it takes more than `size` bytes, or a quicker coding leaves little doubt of it."""
+        return self.data if self._may_be(size, QUICK_MARGIN) and len(self._usual) <= size else None
+
+    def reaches(self, size: int) -> bool:
+        """Whether the file takes at most `size` bytes, with all that the effort allows."""
+        return self._may_be(size, 2 * QUICK_MARGIN) and len(self.data) <= size
+
+    def _may_be(self, size: int, margin: float) -> bool:
+        return self.guess <= GUESS_MARGIN * size and len(self._file(*QUICK)) <= margin * size
 
     @functools.cached_property
     def guess(self) -> float:
@@ -86,9 +93,13 @@ class ExactFile:
 
     def _file(self, method: int, quality: int) -> bytes:
         height, width = self._rgb.shape[:2]
+        level = None if max(height, width) > WEBP_MAX_SIDE else (method, quality)  # there is one way to make a PNG
+        if level in self._made:
+            return self._made[level]
         flags = Flags.LOSSLESS | (Flags.GREY if self._grey else Flags.NONE)
         payload = self._coded(slice(None), slice(None), method, quality)
-        return Jlc(NO_MODEL, width, height, 0, 0, flags, {Section.LOSSLESS: payload, **self._metadata}).pack()
+        jlc = Jlc(NO_MODEL, width, height, 0, 0, flags, {Section.LOSSLESS: payload, **self._metadata})
+        return self._made.setdefault(level, jlc.pack())
 
 
 def _lattice(side: int) -> list[np.ndarray]:
