@@ -14,7 +14,8 @@ import pytest
 from cli_tools import run, tree
 
 from jndcodec.cli import view as view_command
-from jndcodec.container.jlc import parse
+from jndcodec.container.jlc import NO_MODEL, Flags, Jlc, Section, parse
+from jndcodec.container.lossless import pack_lossless
 from jndcodec.errors import DependencyError, OutputError
 from jndcodec.installed import weights_folder
 from jndcodec.web import site
@@ -158,6 +159,19 @@ def test_view_serves_the_files_with_their_models(runtime: Path, monkeypatch: pyt
     assert asked["models"] == [parse(data.read_bytes()).model_id.hex()]
 
 
+def test_a_lossless_file_is_viewed_without_model_or_runtime(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    served: list[PageServer] = []
+    monkeypatch.setattr(view_command.webbrowser, "open", lambda url: True)
+    monkeypatch.setattr(PageServer, "serve_forever", lambda server: served.append(server))
+    sections: dict[int, bytes] = {Section.LOSSLESS: pack_lossless(np.zeros((2, 3, 3), np.uint8), None)}
+    path = tmp_path / "drawing.jlc"
+    path.write_bytes(Jlc(NO_MODEL, 3, 2, 0, 0, Flags.LOSSLESS, sections).pack())
+    assert run("view", path, "--browser").exit_code == 0
+    (server,) = served
+    assert json.loads(server.site["models.json"])["models"] == {} and "page.js" in server.site
+    assert not [name for name in server.site if name.startswith("runtime/")]
+
+
 def test_view_opens_a_decoded_copy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     opened: list[str] = []
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
@@ -175,7 +189,7 @@ def test_view_opens_a_decoded_copy(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
 def test_the_graphs_are_the_networks(tmp_path: Path) -> None:
     """Each graph in ONNX Runtime against the torch module of the same weights."""
-    ort = pytest.importorskip("onnxruntime")
+    import onnxruntime
     import torch
 
     from jndcodec.model.build import load_model
@@ -184,7 +198,7 @@ def test_the_graphs_are_the_networks(tmp_path: Path) -> None:
     config, files = model.config, site.model_files(info)
 
     def run_graph(part: str, **inputs: torch.Tensor) -> list[np.ndarray]:
-        session = ort.InferenceSession(files[part], providers=["CPUExecutionProvider"])
+        session = onnxruntime.InferenceSession(files[part], providers=["CPUExecutionProvider"])
         return session.run(None, {name: value.numpy() for name, value in inputs.items()})
 
     torch.manual_seed(0)
