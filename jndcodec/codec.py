@@ -180,7 +180,7 @@ class Codec:
             reached = target.distance(trials.rgb, coded.reconstruct())
             if reached > BEYOND:
                 notes.append(
-                    f"it is no photo, and comes out an estimated {reached:.1f} JND away; --jnd 1 comes closer, "
+                    f"comes out an estimated {reached:.1f} JND away, over the 1 asked for; --jnd 1 comes closer, "
                     "--lossless keeps every pixel"
                 )
         return data

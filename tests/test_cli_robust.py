@@ -184,3 +184,9 @@ def test_a_console_that_lacks_letters(picture: Path, tmp_path: Path) -> None:
         assert done.returncode == 0, done.stderr.decode()
     done = subprocess.run([*PROGRAM, "info", tmp_path / "\u2603.jlc"], env=environment, capture_output=True)
     assert done.returncode == InputError.exit_code and b"\\u2603.jlc: no such file" in done.stderr
+
+
+@pytest.mark.parametrize("arguments", [["prepare", "n" * 300, "--out", "q"], ["web", "--out", "n" * 300]])
+def test_what_the_system_refuses_is_one_line(arguments: list[str], tmp_path: Path) -> None:
+    done = subprocess.run([*PROGRAM, *arguments], capture_output=True, text=True, cwd=tmp_path)
+    assert done.returncode == 3 and len(done.stderr.splitlines()) == 1 and "File name too long" in done.stderr

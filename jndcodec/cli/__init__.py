@@ -11,7 +11,7 @@ import click
 
 from jndcodec import __version__
 from jndcodec.cli.screen import write_examples
-from jndcodec.errors import DependencyError, JndcodecError
+from jndcodec.errors import DependencyError, InputError, JndcodecError
 from jndcodec.threads import wait_calmly
 
 EXAMPLES = ("jndcodec encode photo.png", "jndcodec decode photo.png.jlc -o copy.png")
@@ -78,6 +78,11 @@ def main() -> None:
             raise
         click.echo("jndcodec: this needs torch: pip install torch", err=True)
         sys.exit(DependencyError.exit_code)
+    except OSError as error:
+        if error.errno is None:  # not the system's word
+            raise
+        click.echo(f"jndcodec: {error.filename or 'a file'}: {error.strerror}", err=True)
+        sys.exit(InputError.exit_code)
     except (click.Abort, KeyboardInterrupt):
         click.echo("jndcodec: interrupted", err=True)
         sys.exit(130)
