@@ -114,7 +114,7 @@ def test_alpha_is_lossless(kind: str) -> None:
 
 def test_batch_equals_single(codec: Codec, photo) -> None:
     images = [Image.fromarray(photo(64, 80, seed)) for seed in range(3)]
-    assert codec.encode_batch(images, quality=40) == [codec.encode(image, quality=40) for image in images]
+    assert list(codec.encode_batch(images, quality=40)) == [codec.encode(image, quality=40) for image in images]
 
 
 def test_progress_rises_to_one(codec: Codec, photo) -> None:

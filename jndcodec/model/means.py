@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
@@ -18,15 +18,16 @@ from jndcodec.model.vbr import CELL
 
 
 class Means:
-    """Both directions of the refinement with one model's transforms."""
+    """Both directions of the refinement with one model's transforms. Arrays may be those of one picture, (h, w, m), or
+    of N, (N, h, w, m), and t one knob for all or one for each."""
 
     def __init__(self, transforms: Transforms) -> None:
         self.transforms, self.model = transforms, transforms.float_model
 
     def quantise(
-        self, z_hat: Tensor, y: Tensor, t: int, index: np.ndarray, out: np.ndarray, quantise: Quantise
+        self, z_hat: Tensor, y: Tensor, t: int | Sequence[int], index: np.ndarray, out: np.ndarray, quantise: Quantise
     ) -> Tensor:
-        """y_hat (1, m, h, w) of y; its symbols are written into `out`, int16 (h, w, m), like `index`, uint8."""
+        """y_hat (N, m, h, w) of y; its symbols are written into `out`, int16 (h, w, m), like `index`, uint8."""
         y, index_t = _even(y), _even(as_tensor(index))
         symbols_t = torch.empty(index_t.shape, dtype=torch.int16, memory_format=torch.channels_last)
 
@@ -37,22 +38,23 @@ class Means:
             put_step(symbols_t[:, :, span.target], step, symbols.to("cpu", torch.int16))
             return self.model.reconstruction(symbols, here)
 
-        y_hat = self._refine(z_hat, out.shape[:2], t, code)
-        out[:] = symbols_t[0].permute(1, 2, 0).numpy()[: out.shape[0], : out.shape[1]]
+        rows, columns = out.shape[-3:-1]
+        y_hat = self._refine(z_hat, (rows, columns), t, code)
+        as_tensor(out).copy_(symbols_t[:, :, :rows, :columns])
         return y_hat
 
-    def reconstruct(self, z_hat: Tensor, symbols: np.ndarray, index: np.ndarray, t: int) -> Tensor:
-        """y_hat (1, m, h, w) from symbols (h, w, m)."""
+    def reconstruct(self, z_hat: Tensor, symbols: np.ndarray, index: np.ndarray, t: int | Sequence[int]) -> Tensor:
+        """y_hat (N, m, h, w) from symbols (h, w, m)."""
         symbols_t, index_t = _even(as_tensor(symbols)), _even(as_tensor(index))
 
         def code(span: Span, step: int, mean: Tensor) -> Tensor:
             coded = take_step(symbols_t[:, :, span.target], step).to(mean.device, torch.float32)
             return self.model.reconstruction(coded, take_step(index_t[:, :, span.target], step).to(mean.device))
 
-        return self._refine(z_hat, symbols.shape[:2], t, code)
+        return self._refine(z_hat, symbols.shape[-3:-1], t, code)
 
     def _refine(
-        self, z_hat: Tensor, size: tuple[int, ...], t: int, code: Callable[[Span, int, Tensor], Tensor]
+        self, z_hat: Tensor, size: tuple[int, ...], t: int | Sequence[int], code: Callable[[Span, int, Tensor], Tensor]
     ) -> Tensor:
         """y_hat = code(span, step, mean) + mean, each on its step's elements, packed.
 
@@ -62,7 +64,7 @@ class Means:
         rows, columns = size
         transforms, model = self.transforms, self.model
         knob, device = transforms.knob(t), transforms.device
-        y_hat = transforms.new(model.config.m, rows + rows % 2, columns + columns % 2)
+        y_hat = transforms.new(model.config.m, rows + rows % 2, columns + columns % 2, len(z_hat))
         sigma = model.sigma(knob)
         parts = strips(rows, columns, H_S_HALO)
         features = None
@@ -84,11 +86,12 @@ class Means:
 
 
 def as_tensor(array: np.ndarray) -> Tensor:
-    """(h, w, C) in numpy as (1, C, h, w) in torch, sharing memory."""
-    return torch.from_numpy(array).permute(2, 0, 1)[None]
+    """(h, w, C) in numpy as (1, C, h, w) in torch, or (N, h, w, C) as (N, C, h, w), sharing memory."""
+    tensor = torch.from_numpy(array)
+    return (tensor if array.ndim == 4 else tensor[None]).permute(0, 3, 1, 2)
 
 
 def _even(x: Tensor) -> Tensor:
-    """(1, C, h, w), filled with zeros up to even h and w."""
+    """(N, C, h, w), filled with zeros up to even h and w."""
     height, width = x.shape[2:]
     return F.pad(x, (0, width % 2, 0, height % 2)) if height % 2 or width % 2 else x

@@ -78,12 +78,7 @@ class NativeModel(Transforms):
     def decompress(
         self, z: bytes, y: bytes, symbols_crc: int, t: int, size: tuple[int, int], progress: Progress = silent
     ) -> np.ndarray:
-        symbols = self.unpack(z, y, t, size)
-        if symbols.crc() != symbols_crc:
-            raise SymbolError(
-                "the symbols differ from those that were encoded, though the file is whole: "
-                "the probability tables came out different here; please report this with the file"
-            )
+        symbols = self.unpack_checked(z, y, symbols_crc, t, size)
         coded = Coded(symbols, self.reconstruct(symbols, t), None)
         return self.decoded(coded, t, size, lambda share: progress(1 - SYNTHESIS * (1 - share)))
 
@@ -93,18 +88,18 @@ class NativeModel(Transforms):
         coded_z = torch.from_numpy(self.scale_network.indexes_z(t) > 0)[None, :, None, None]
         z_hat = torch.round(z).clamp(-SYMBOL_LIMIT, SYMBOL_LIMIT) * coded_z
         z_out = z_hat[0].permute(1, 2, 0).to(torch.int16).numpy()
-        index = self._indexes(z_out, t, latent_size(*size_of(rgb)), self._audible(t))
+        index = self.indexes(z_out, t, latent_size(*size_of(rgb)), self.audible(t))
         out = np.zeros(index.shape, np.int16)
         y_hat = Means(self).quantise(z_hat, y, t, index[..., : self.m], out[..., : self.m], quantise)
         seen = index[..., self.m :].any((0, 1))
-        count = _up_to_last(seen)
+        count = up_to_last(seen)
         predictions: list[Prediction] | None = None
         if count:
             found: Iterable[Prediction] = self.predictions(y_hat, t)
             if max(y_hat.shape[2:]) <= WINDOW:
                 found = predictions = list(found)
             self._quantise_detail(rgb, found, index[..., self.m :], out[..., self.m :], count, t, quantise)
-            count = _up_to_last(out[..., self.m :].any((0, 1)))
+            count = up_to_last(out[..., self.m :].any((0, 1)))
         kept = slice(None, self.m + count)
         symbols = Symbols(z_out, out[..., kept], self.scale_network.indexes_z(t), index[..., kept])
         return Coded(symbols, y_hat, predictions)
@@ -168,10 +163,20 @@ class NativeModel(Transforms):
         count, at = read_varint(y_stream, 0, len(y_stream))
         if count > config.detail:
             raise FormatError("damaged .jlc file: more detail than its model has")
-        index = self._indexes(z, t, (rows, columns), count)
+        index = self.indexes(z, t, (rows, columns), count)
         return Symbols(z, Symbols.unpack_y(y_stream[at:], index, self.tables), index_z, index)
 
-    def _indexes(self, z: np.ndarray, t: int, size: tuple[int, int], count: int) -> np.ndarray:
+    def unpack_checked(self, z: bytes, y: bytes, symbols_crc: int, t: int, size: tuple[int, int]) -> Symbols:
+        """The same; SymbolError where the symbols are not those that were encoded."""
+        symbols = self.unpack(z, y, t, size)
+        if symbols.crc() != symbols_crc:
+            raise SymbolError(
+                "the symbols differ from those that were encoded, though the file is whole: "
+                "the probability tables came out different here; please report this with the file"
+            )
+        return symbols
+
+    def indexes(self, z: np.ndarray, t: int, size: tuple[int, int], count: int) -> np.ndarray:
         """Table index of every element of y and of `count` channels of detail, uint8 (h, w, m + count)."""
         index = np.empty((*size, self.m + count), np.uint8)
         for span in strips(*size, H_S_HALO):
@@ -182,11 +187,11 @@ class NativeModel(Transforms):
         detail *= detail >= DETAIL_FROM
         return index
 
-    def _audible(self, t: int) -> int:
+    def audible(self, t: int) -> int:
         """How many channels of detail the encoder tries: up to the last whose usual scale is not FAINT."""
-        return _up_to_last(self.scale_network.usual(t)[self.m :] > -FAINT << ACTIVATION_BITS)
+        return up_to_last(self.scale_network.usual(t)[self.m :] > -FAINT << ACTIVATION_BITS)
 
 
-def _up_to_last(flags: np.ndarray) -> int:
+def up_to_last(flags: np.ndarray) -> int:
     """The number of entries up to the last that is true."""
     return int(np.flatnonzero(flags)[-1]) + 1 if flags.any() else 0

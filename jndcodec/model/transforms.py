@@ -7,7 +7,7 @@ W over 16, rounded up.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
 
 import numpy as np
@@ -89,13 +89,17 @@ class Transforms:
             parts.append(z[:, :, span.inner].cpu())
         return torch.cat(parts, 2)
 
-    def knob(self, t: int) -> Tensor:
-        return torch.tensor([t / T_MAX], dtype=torch.float32, device=self.device)
+    def knob(self, t: int | Sequence[int]) -> Tensor:
+        """(N,) of one picture's knob, or of several."""
+        values = [t] if isinstance(t, int) else t
+        return torch.tensor([value / T_MAX for value in values], dtype=torch.float32, device=self.device)
 
-    def new(self, channels: int, rows: int, columns: int) -> Tensor:
+    def new(self, channels: int, rows: int, columns: int, pictures: int = 1) -> Tensor:
         """Zeros on the grid of y; on the device while it is small, else on the CPU."""
         device = self.device if rows * columns <= WINDOW**2 * 4 else torch.device("cpu")
-        return torch.empty((1, channels, rows, columns), device=device, memory_format=torch.channels_last).zero_()
+        return torch.empty(
+            (pictures, channels, rows, columns), device=device, memory_format=torch.channels_last
+        ).zero_()
 
     def autocast(self) -> AbstractContextManager:
         return torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32)
