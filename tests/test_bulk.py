@@ -79,6 +79,17 @@ def test_batches_come_back_as_what_they_were(pictures, encoded, tiny_weights: Pa
     assert back["jlc"][1].as_py() is None and back["error"][1].as_py() == "there are no bytes here"
 
 
+def test_stages_in_batches_give_the_same(pictures, encoded, tiny_weights: Path) -> None:
+    values = [pictures[0], None, b"damaged", *pictures[1:]]
+    encode = Encode(weights=str(tiny_weights), batch_size=3)
+    coded = encode.run(values)
+    assert [one.data for one in coded] == [encoded[0], None, None, *encoded[1:]]
+    assert [one.exit_code for one in coded] == [None, 3, 3, *[None] * 4]
+    files = [encoded[0], None, b"damaged", *encoded[1:]]
+    single, batched = (Decode(weights=str(tiny_weights), batch_size=n).run(files) for n in (1, 3))
+    assert [(one.data, one.error) for one in single] == [(one.data, one.error) for one in batched]
+
+
 def test_an_unforeseen_error_is_a_row_too(pictures, tiny_weights: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     encode = Encode(weights=str(tiny_weights))
     monkeypatch.setattr(encode._codec, "encode", lambda *_, **__: 1 / 0)

@@ -19,6 +19,7 @@ import ray
 import ray.data
 from ray.exceptions import RayError
 
+from jndcodec.batches import ON_GPU
 from jndcodec.bulk.job import Job
 from jndcodec.bulk.manifest import SCHEMA, Manifest
 from jndcodec.bulk.places import Place
@@ -28,7 +29,6 @@ from jndcodec.errors import JndcodecError, OutputError
 
 MOST_BLOCKS = 4096  # of Ray's, which tell its scheduler's work; each holds at least one unit
 LOCAL = "local"
-BATCH_ON_GPU = 8  # pictures coded together; a CPU gains nothing by it
 
 
 @dataclass(frozen=True)
@@ -87,7 +87,8 @@ def run(
         job = dataclasses.replace(job, again=True)
     elif force:
         manifest.clear()
-    job = dataclasses.replace(job, batch=BATCH_ON_GPU if means.gpus else 1)
+    if means.gpus:
+        job = dataclasses.replace(job, batch=ON_GPU, options=job.options | {"batch_size": ON_GPU})
     progress.kept = len(done)
     units = plan(job, done)
     sizes = {name: size for unit in units for name, size in ((unit.name, unit.bytes), *unit.files)}

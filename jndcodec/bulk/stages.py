@@ -11,19 +11,23 @@ never ends the job.
 
 from __future__ import annotations
 
+import functools
 import time
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from io import BytesIO
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from jndcodec.errors import InputError, JndcodecError
+from jndcodec.errors import InputError, JndcodecError, ModelError
 
 if TYPE_CHECKING:
     import pyarrow as pa
+    from PIL import Image
+
+    from jndcodec.codec import Codec
 
 
 @dataclass
@@ -40,8 +44,8 @@ class Coded:
 class Stage:
     """What both directions share. The column `bytes` is replaced; `error`, `seconds` and `jnd` are added."""
 
-    def __init__(self, column: str, output: str | None) -> None:
-        self._column, self._output = column, output or column
+    def __init__(self, column: str, output: str | None, batch_size: int) -> None:
+        self._column, self._output, self._batch_size = column, output or column, batch_size
 
     def __call__(self, batch: Any) -> Any:
         """A batch with the columns filled: a pyarrow.Table, or a dictionary of numpy arrays."""
@@ -63,16 +67,30 @@ class Stage:
 
     def run(self, values: Sequence[bytes | None]) -> list[Coded]:
         """Each input's fate, in order."""
-        return [self._attempt(value) for value in values]
+        if self._batch_size == 1 or len(values) == 1:
+            return [self._attempt(value, self._code) for value in values]
+        start = time.monotonic()
+        results = iter(self._together([value for value in values if value is not None]))
 
-    def _attempt(self, value: bytes | None) -> Coded:
+        def result(_: bytes) -> Coded:
+            found = next(results)
+            if isinstance(found, Exception):
+                raise found
+            return found
+
+        coded = [self._attempt(value, result) for value in values]
+        for one in coded:
+            one.seconds = (time.monotonic() - start) / len(coded)
+        return coded
+
+    def _attempt(self, value: bytes | None, code: Callable[[bytes], Coded]) -> Coded:
         start = time.monotonic()
         try:
             if value is None:
                 raise InputError("there are no bytes here")
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # what was converted is no error, and nobody sees a worker's stderr
-                coded = self._code(value)
+                coded = code(value)
         except JndcodecError as error:
             coded = Coded(error=str(error), exit_code=error.exit_code)
         except Exception as error:  # libraries raise nearly anything; no picture may end the job
@@ -81,6 +99,11 @@ class Stage:
         return coded
 
     def _code(self, value: bytes) -> Coded:
+        """One picture alone."""
+        raise NotImplementedError
+
+    def _together(self, values: Sequence[bytes]) -> Iterator[Coded | Exception]:
+        """Pictures in batches."""
         raise NotImplementedError
 
 
@@ -97,32 +120,38 @@ class Encode(Stage):
         device: str = "auto",
         precision: str = "auto",
         threads: int | None = None,
+        batch_size: int = 1,
         estimate_jnd: bool = False,
         **options: Any,
     ) -> None:
         """column, output: which column is read and which is written (the same). model … threads: as for `Codec`; its
-        ModelError where the model is missing. estimate_jnd: decode each file and fill `jnd` with its distance from the
+        ModelError where the model is missing. batch_size: pictures of equal size that the transforms take at once, for
+        GPUs. estimate_jnd: decode each file and fill `jnd` with its distance from the
         original. options: those of `Codec.encode`."""
         from jndcodec.codec import Codec
 
-        super().__init__(column, output)
+        super().__init__(column, output, batch_size)
         self._codec = Codec(model, weights=weights, device=device, precision=precision, threads=threads)
         self._estimate, self._options = estimate_jnd, options
 
     def _code(self, value: bytes) -> Coded:
-        limit = {name: self._options[name] for name in ("max_pixels",) if name in self._options}
+        return self._measured(value, self._codec.encode(value, **self._options))
+
+    def _together(self, values: Sequence[bytes]) -> Iterator[Coded | Exception]:
+        found = self._codec.encode_batch(values, batch_size=self._batch_size, errors="return", **self._options)
+        for value, data in zip(values, found, strict=True):
+            yield data if isinstance(data, Exception) else self._measured(value, data)
+
+    def _measured(self, value: bytes, data: bytes) -> Coded:
+        if not self._estimate:
+            return Coded(data)
         from jndcodec.images.loading import load_picture
+        from jndcodec.metrics.arrays import ssimulacra2
+        from jndcodec.rate.jnd import jnd_from_ssimulacra2
 
-        picture = load_picture(value, **limit)
-        data = self._codec.encode(picture, **self._options)
-        jnd = None
-        if self._estimate:
-            from jndcodec.metrics.arrays import ssimulacra2
-            from jndcodec.rate.jnd import jnd_from_ssimulacra2
-
-            decoded = np.asarray(self._codec.decode(data, max_pixels=None).convert("RGB"))
-            jnd = jnd_from_ssimulacra2(ssimulacra2(picture.rgb, decoded), learned=True)
-        return Coded(data, jnd=jnd)
+        original = load_picture(value, None).rgb
+        decoded = np.asarray(self._codec.decode(data, max_pixels=None).convert("RGB"))
+        return Coded(data, jnd=jnd_from_ssimulacra2(ssimulacra2(original, decoded), learned=True))
 
 
 class Decode(Stage):
@@ -138,22 +167,42 @@ class Decode(Stage):
         device: str = "auto",
         precision: str = "auto",
         threads: int | None = None,
+        batch_size: int = 1,
         **options: Any,
     ) -> None:
         """suffix: of the format that pictures are written in; OutputError where Pillow writes none of that name.
-        weights … threads: as for `jndcodec.decode`, which takes `options` too."""
+        weights … threads: as for `jndcodec.decode`, which takes `options` too; batch_size as for `Encode`."""
         from jndcodec.images.saving import format_for
 
-        super().__init__(column, output)
-        self._format = format_for(suffix)
-        self._options = options | {"weights": weights, "device": device, "precision": precision, "threads": threads}
+        super().__init__(column, output, batch_size)
+        self._format, self._options = format_for(suffix), options
+        self._where = {"weights": weights, "device": device, "precision": precision, "threads": threads}
 
     def _code(self, value: bytes) -> Coded:
         from jndcodec.codec import decode
+
+        return self._written(decode(value, **self._where, **self._options))
+
+    def _together(self, values: Sequence[bytes]) -> Iterator[Coded | Exception]:
+        """One model decodes most files, or all; those of another are decoded alone."""
+        found = self._codec.decode_batch(values, batch_size=self._batch_size, errors="return", **self._options)
+        for value, image in zip(values, found, strict=True):
+            if isinstance(image, ModelError):
+                yield self._attempt(value, self._code)
+            else:
+                yield image if isinstance(image, Exception) else self._written(image)
+
+    @functools.cached_property
+    def _codec(self) -> Codec:
+        from jndcodec.codec import Codec
+
+        return Codec(**self._where)
+
+    def _written(self, image: Image.Image) -> Coded:
         from jndcodec.images.saving import write_image
 
         stream = BytesIO()
-        write_image(decode(value, **self._options), stream, self._format)
+        write_image(image, stream, self._format)
         return Coded(stream.getvalue())
 
 
