@@ -16,7 +16,7 @@ import numpy as np
 from jndcodec.errors import ModelError
 
 COUNT = 64
-DETAIL_FROM = 4  # table index from which on detail is coded: below, one element in a thousand would not be 0
+DETAIL_FROM = 7  # table index from which on detail is coded: below, dead zones leave one element in a thousand
 SCALE_MIN = 0.11
 SCALE_MAX = 256.0
 LOG_STEP = math.log(SCALE_MAX / SCALE_MIN) / (COUNT - 1)  # one table step on a natural-log scale

@@ -12,7 +12,7 @@ import { decodeY, decodeZ, symbolsCrc } from "./symbols.js";
 
 export const MAX_PIXELS = 2 ** 25; // takes about 1.5 GB
 
-const DETAIL_FROM = 4; // table index from which on detail is coded
+const DETAIL_FROM = 7; // table index from which on detail is coded
 
 /** The bytes at an address. InputError. */
 export async function fetchFile(url) {
