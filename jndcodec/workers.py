@@ -22,29 +22,68 @@ Result = TypeVar("Result")
 
 
 def map_in_order(
-    work: Callable[[Item], Result], items: Iterable[Item], jobs: int, preload: Sequence[str] = ()
+    work: Callable[[Item], Result],
+    items: Iterable[Item],
+    jobs: int,
+    preload: Sequence[str] = (),
+    lost: Callable[[Item], Result] | None = None,
 ) -> Generator[tuple[Item, Result], None, None]:
     """Each item with work(item), in the order of the items, worked on by `jobs` processes (1: by this one).
 
     `work` is a function of a module or a `functools.partial` of one. At most a few results wait in memory. Leaving the
-    loop by an exception ends the workers at once. preload: see `worker_pool`. Raises JndcodecError if one dies.
+    loop by an exception ends the workers at once. preload: see `worker_pool`. lost: the result of an item that a worker
+    died of; the others go on. Without it that is a JndcodecError.
     """
     if jobs <= 1:
         for item in items:
             yield item, work(item)
         return
+    left = iter(items)
+    pending: deque[tuple[Item, Future[Result]]] = deque()
+    while True:
+        try:
+            with worker_pool(jobs, preload) as pool:
+                for item in left:
+                    pending.append((item, _submit(pool, work, item)))
+                    if len(pending) >= 2 * jobs:  # enough to keep all busy
+                        yield pending[0][0], pending[0][1].result()
+                        pending.popleft()
+                while pending:
+                    yield pending[0][0], pending[0][1].result()
+                    pending.popleft()
+            return
+        except BrokenProcessPool as error:
+            if lost is None:
+                raise JndcodecError("a worker process died, likely for lack of memory: lower --jobs") from error
+        while pending:  # each that was under way alone: nobody knows which one it was
+            item, future = pending.popleft()
+            yield item, _alone(work, item, future, preload, lost)
+
+
+def _submit(pool: ProcessPoolExecutor, work: Callable[[Item], Result], item: Item) -> Future[Result]:
+    """Where the pool is broken already, a future that says so."""
     try:
-        with worker_pool(jobs, preload) as pool:
-            pending: deque[tuple[Item, Future[Result]]] = deque()
-            for item in items:
-                pending.append((item, pool.submit(work, item)))
-                if len(pending) >= 2 * jobs:  # enough to keep all busy
-                    first, future = pending.popleft()
-                    yield first, future.result()
-            for item, future in pending:
-                yield item, future.result()
+        return pool.submit(work, item)
     except BrokenProcessPool as error:
-        raise JndcodecError("a worker process died, likely for lack of memory: lower --jobs") from error
+        future: Future[Result] = Future()
+        future.set_exception(error)
+        return future
+
+
+def _alone(
+    work: Callable[[Item], Result],
+    item: Item,
+    future: Future[Result],
+    preload: Sequence[str],
+    lost: Callable[[Item], Result],
+) -> Result:
+    if future.done() and not future.cancelled() and not future.exception():
+        return future.result()
+    try:
+        with worker_pool(1, preload) as pool:
+            return pool.submit(work, item).result()
+    except BrokenProcessPool:
+        return lost(item)
 
 
 @contextmanager

@@ -74,7 +74,7 @@ def run(
         if processes == 1:  # a bar within the file makes no sense with several at the same time
             work = functools.partial(work, progress=progress.part)
         attempt = functools.partial(_attempt, work, force)
-        with closing(map_in_order(attempt, _announced(todo), processes, PRELOAD)) as results:
+        with closing(map_in_order(attempt, _announced(todo), processes, PRELOAD, _lost)) as results:
             for task, result in results:
                 try:
                     if isinstance(result, JndcodecError):
@@ -125,6 +125,10 @@ def _announced(tasks: Sequence[Task]) -> Iterator[Task]:
                 with open(task.source, "rb", buffering=0) as stream:
                     os.posix_fadvise(stream.fileno(), 0, 0, os.POSIX_FADV_WILLNEED)
         yield task
+
+
+def _lost(task: Task) -> Done | JndcodecError:
+    return LimitError(f"{task.source}: its worker process died, likely for lack of memory; make the picture smaller")
 
 
 def _attempt(work: Work, force: bool, task: Task) -> Done | JndcodecError:
