@@ -10,7 +10,7 @@ import sys
 import click
 
 from jndcodec import __version__
-from jndcodec.cli.screen import write_examples
+from jndcodec.cli.screen import Group
 from jndcodec.errors import DependencyError, InputError, JndcodecError
 from jndcodec.threads import wait_calmly
 
@@ -31,7 +31,7 @@ COMMANDS = {
 }
 
 
-class LazyGroup(click.Group):
+class LazyGroup(Group):
     """A group that imports a command's module when the command is asked for."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
@@ -42,16 +42,12 @@ class LazyGroup(click.Group):
             return None
         return getattr(importlib.import_module(COMMANDS[name][0]), name)
 
-    def format_help_text(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        super().format_help_text(ctx, formatter)
-        write_examples(EXAMPLES, formatter)
-
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
             formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
 
 
-@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=LazyGroup, examples=EXAMPLES, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="jndcodec")
 def cli() -> None:
     """A learned image codec with its quality in units of just noticeable difference (JND)."""

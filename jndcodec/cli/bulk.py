@@ -16,7 +16,7 @@ from jndcodec.cli.encoder_options import check_encoder_options, encoder_options
 from jndcodec.cli.options import limit_option, stack, transform_options, weights_option
 from jndcodec.cli.paths import JLC_SUFFIXES, decoded_name, encoded_name
 from jndcodec.cli.report import kilobytes
-from jndcodec.cli.screen import Command
+from jndcodec.cli.screen import Command, Group
 from jndcodec.errors import DependencyError
 from jndcodec.images.suffixes import PICTURE_SUFFIXES
 from jndcodec.rate.jnd import UNCERTAINTY
@@ -45,7 +45,11 @@ bulk_options = stack(
 )
 
 
-@click.group(short_help="Encode or decode millions of pictures.")
+@click.group(
+    cls=Group,
+    short_help="Encode or decode millions of pictures.",
+    examples=("jndcodec bulk encode photos/ --out small/", "jndcodec bulk decode small/ --out back/"),
+)
 def bulk() -> None:
     """Encode or decode millions of pictures, on one machine or a Ray cluster: pip install 'jndcodec[ray]'.
 

@@ -23,7 +23,7 @@ class Command(click.Command):
 
     def format_help_text(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         super().format_help_text(ctx, formatter)
-        write_examples(self.examples, formatter)
+        _write_examples(self.examples, formatter)
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         place = {name: heading for heading, names in self.sections.items() for name in names}
@@ -37,7 +37,19 @@ class Command(click.Command):
                     formatter.write_dl(records)
 
 
-def write_examples(examples: tuple[str, ...], formatter: click.HelpFormatter) -> None:
+class Group(click.Group):
+    """A group of commands whose screen has examples."""
+
+    def __init__(self, *args: Any, examples: tuple[str, ...], **rest: Any) -> None:
+        super().__init__(*args, **rest)
+        self.examples = examples
+
+    def format_help_text(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        super().format_help_text(ctx, formatter)
+        _write_examples(self.examples, formatter)
+
+
+def _write_examples(examples: tuple[str, ...], formatter: click.HelpFormatter) -> None:
     """As they are typed, one a line."""
     with formatter.section(EXAMPLES):
         for line in examples:
