@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
+
+if TYPE_CHECKING:
+    from web_page import Page
+
+    from jndcodec.codec import Codec
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # two threads wait for each other on a busy machine
 
@@ -66,3 +72,26 @@ def tiny_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     calibration = {"t_1jnd": 0.6, "points": points}
     export_weights(model, path, name="tiny", loss="none", calibration=calibration, record={})
     return path
+
+
+@pytest.fixture(scope="session")
+def golden_codec() -> Codec:
+    """The codec of the golden files, as exact as it gets."""
+    from jndcodec.codec import Codec
+
+    return Codec(weights=Path(__file__).parent / "golden" / "golden.safetensors", device="cpu", precision="fp32")
+
+
+@pytest.fixture(scope="session")
+def web(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
+    from web_page import open_page
+
+    with open_page(tmp_path_factory.mktemp("files"), tmp_path_factory.mktemp("profile")) as page:
+        yield page
+
+
+@pytest.fixture
+def page(web: Page) -> Iterator[Page]:
+    """The page in a browser, watched."""
+    with web.watched():
+        yield web
