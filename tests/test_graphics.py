@@ -19,7 +19,7 @@ from jndcodec.errors import TargetError
 from jndcodec.rate.exact import ExactFile
 from jndcodec.rate.target import distance
 
-SIZE = (120, 160)
+SIZE = (84, 112)
 ROWS, COLUMNS = np.mgrid[0 : SIZE[0], 0 : SIZE[1]]
 RNG = np.random.default_rng(0)
 
@@ -89,9 +89,9 @@ GRAPHICS = {
     "buttons": buttons(),
     "chart": chart(),
     "lines": lines(),
-    "pixel art": blocks(RNG.integers(0, 256, (16, 3)), 20, 6),
+    "pixel art": blocks(RNG.integers(0, 256, (16, 3)), 16, 4),
     "table": table(),
-    "code": blocks(np.array([[0] * 3, [255] * 3]), 29, 4),
+    "code": blocks(np.array([[0] * 3, [255] * 3]), 29, 2),
     "dithered": Image.fromarray((ROWS + COLUMNS).astype(np.uint8)).convert("1").convert("L"),
     "gradient": Image.fromarray(np.stack([2 * ROWS, COLUMNS, ROWS + COLUMNS // 2], -1).astype(np.uint8)),
     "icon": icon(),
