@@ -19,6 +19,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
+from jndcodec.entropy import lookup
 from jndcodec.metrics.trade import parse_metrics, variable_rate
 from jndcodec.model.vbr import JlcVbr, VbrConfig
 from jndcodec.train.distributed import Team
@@ -81,6 +82,7 @@ def _faked(module: nn.Module) -> nn.Module:
 def step_costs(config: str, metric: str, batch: int, patch: int) -> Costs:
     """The parts "forward", "metric" (with its gradient), "backward" and "optimiser" of a step in bf16."""
     trade = variable_rate(parse_metrics(metric), "")
+    lookup.PARALLEL.add("cpu")  # what a GPU would do
     model = JlcVbr(VbrConfig(**parse_config(config)))
     with FakeTensorMode(allow_non_fake_inputs=True):
         model = _faked(model)

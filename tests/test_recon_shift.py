@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,11 +15,12 @@ from safetensors.numpy import load_file, save_file
 
 from jndcodec import Codec
 from jndcodec.entropy.dead_zone import dead_zones, quantiser
-from jndcodec.entropy.lookup import table_index
+from jndcodec.entropy.lookup import look_up, sum_by_index, table_index
 from jndcodec.entropy.scale_network import T_MAX
 from jndcodec.entropy.tables import COUNT, LOG_STEP, SCALE_MIN, gaussian_tables
 from jndcodec.model.build import build_model
 from jndcodec.model.export import export_weights
+from jndcodec.model.layers import RateGain, gaussian_bits
 from jndcodec.model.native import NativeModel
 from jndcodec.model.vbr import JlcVbr, VbrConfig
 from jndcodec.weights import METADATA_KEY, load_tensors, model_id, read_info
@@ -103,3 +105,44 @@ def test_weights_of_before_have_no_shift(native: NativeModel, tmp_path: Path, ph
     picture = Image.fromarray(photo(64, 64, 2))
     codec = Codec(weights=old)
     assert codec.decode(codec.encode(picture)).size == (64, 64)
+
+
+def test_gradient_of_a_look_up_is_the_sum_of_each_table() -> None:
+    generator = torch.Generator().manual_seed(0)
+    index = torch.randint(0, COUNT, (2, 3, 40, 5), generator=generator).to(torch.uint8)
+    values = torch.randn(index.shape, generator=generator)
+    table = torch.zeros(COUNT, requires_grad=True)
+    (found,) = torch.autograd.grad(look_up(table, index), table, values)
+    expected = torch.stack([values[index == k].sum() for k in range(COUNT)])
+    torch.testing.assert_close(found, expected)
+    flat = (values.flatten(), index.flatten().int())
+    for parallel in (False, True):
+        torch.testing.assert_close(sum_by_index(*flat, parallel=parallel), expected)
+
+
+def test_bits_of_a_gaussian_and_their_slopes() -> None:
+    residual = torch.tensor([0.0, 0.3, -2.2, 7.0, 0.1, 400.0], dtype=torch.float64, requires_grad=True)
+    log_scale = torch.tensor([0.2, -1.0, 0.5, 3.0, -9.0, 9.0], dtype=torch.float64, requires_grad=True)
+    scale = log_scale.detach().clamp(math.log(0.11), math.log(256)).exp()
+    normal = torch.distributions.Normal(0.0, scale)
+    at = residual.detach()
+    expected = -torch.log2((normal.cdf(at + 0.5) - normal.cdf(at - 0.5)).clamp_min(1e-9))
+    torch.testing.assert_close(gaussian_bits(residual, log_scale).detach(), expected)
+    assert torch.autograd.gradcheck(gaussian_bits, (residual[1:], log_scale[1:]))
+    units = torch.tensor([[0.1], [0.9]], dtype=torch.float64, requires_grad=True)  # one scale for several elements
+    assert torch.autograd.gradcheck(gaussian_bits, (residual[None, 1:4].repeat(2, 1), units))
+
+
+def test_gains_between_anchors_and_their_gradient() -> None:
+    gain = RateGain(3, 5)
+    with torch.no_grad():
+        gain.log_gain.normal_(generator=torch.Generator().manual_seed(1))
+    t = torch.tensor([0.0, 0.3, 0.5, 1.0])
+    left = (t * 4).floor().clamp(max=3).long()
+    share = (t * 4 - left)[:, None]
+    expected = (1 - share) * gain.log_gain[left] + share * gain.log_gain[left + 1]
+    found = gain.log(t)[:, :, 0, 0]
+    torch.testing.assert_close(found, expected)
+    towards = torch.randn(found.shape, generator=torch.Generator().manual_seed(2))
+    for a, b in zip(*(torch.autograd.grad(v, gain.log_gain, towards) for v in (found, expected)), strict=True):
+        torch.testing.assert_close(a, b)

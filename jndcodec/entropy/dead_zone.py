@@ -64,10 +64,12 @@ def quantiser(dead_zone: Tensor, share: float = 1.0) -> Quantise:
         return lambda residual, index: torch.round(residual)
     offset = 0.5 - share * dead_zone
 
-    def quantise(residual: Tensor, index: Tensor) -> Tensor:
-        return torch.copysign(torch.floor(residual.abs() + look_up(offset, index)), residual)
+    return lambda residual, index: round_off(residual, look_up(offset, index))
 
-    return quantise
+
+def round_off(residual: Tensor, offset: Tensor) -> Tensor:
+    """Symbols of residuals: towards 0 from |residual| + offset, which is half a step less the dead zone."""
+    return torch.copysign(torch.floor(residual.abs() + offset), residual)
 
 
 def slopes(dead_zone: Tensor) -> Tensor:

@@ -6,8 +6,11 @@ import math
 
 import torch
 from torch import Tensor
+from torch.autograd.function import FunctionCtx, once_differentiable
 
 from jndcodec.entropy.tables import COUNT, DETAIL_FROM, LOG_STEP, SCALE_MIN
+
+PARALLEL = {"cuda"}  # devices on which additions to one address wait for each other
 
 
 def table_index(log_scale: Tensor) -> Tensor:
@@ -31,4 +34,30 @@ def look_up(table: Tensor, index: Tensor) -> Tensor:
     if index.ndim != 4:
         return table[index.int()]
     last = index.permute(0, 2, 3, 1)
-    return table.index_select(0, last.reshape(-1).int()).view(last.shape).permute(0, 3, 1, 2)
+    return _LookUp.apply(table, last.reshape(-1).int()).view(last.shape).permute(0, 3, 1, 2)
+
+
+class _LookUp(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: FunctionCtx, table: Tensor, index: Tensor) -> Tensor:
+        ctx.save_for_backward(index)
+        return table.index_select(0, index)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: FunctionCtx, grad: Tensor) -> tuple[Tensor, None]:
+        (index,) = ctx.saved_tensors  # type: ignore[attr-defined]
+        return sum_by_index(grad, index, parallel=grad.device.type in PARALLEL), None
+
+
+def sum_by_index(values: Tensor, index: Tensor, parallel: bool) -> Tensor:
+    """(COUNT,): the sum of the values (n,) under each index (n,).
+
+    parallel: as a product of two matrices of ones and zeros, of eight columns each, in which no two threads add to one
+    address; millions of elements on COUNT addresses would wait for each other.
+    """
+    if not parallel:
+        return values.new_zeros(COUNT).index_add(0, index, values)
+    eight = torch.arange(8, device=index.device, dtype=index.dtype)
+    rows = (index[:, None] >> 3 == eight) * values[:, None]
+    return (rows.T @ (index[:, None] & 7 == eight).to(values.dtype)).flatten()

@@ -90,7 +90,11 @@ def _missing(model: JlcVbr, x: Tensor, knob: float) -> Tensor:
     c = model.dct(x)
     y, energies = model.analyse(c, t)
     z_hat = torch.round(model.hyper_analyse(y, energies, t))
-    _, y_hat = model.refine(z_hat, y, t, lambda y, mean: mean + torch.round(y - mean))
+
+    def place(y_hat: Tensor, mask: Tensor, mean: Tensor) -> Tensor:
+        return torch.where(mask, mean + torch.round(y - mean), y_hat)
+
+    _, y_hat = model.refine(z_hat, y, t, place)
     return to_blocks(c - model.predict(y_hat, t)).reshape(-1, BLOCK)
 
 

@@ -19,13 +19,14 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from jndcodec.entropy.dead_zone import quantiser, slopes
+from jndcodec.entropy.dead_zone import round_off, slopes
 from jndcodec.entropy.lookup import audible, look_up, table_index
 from jndcodec.entropy.tables import COUNT, SCALE_MIN
 from jndcodec.model.context import STEPS, Context, step_masks
@@ -41,12 +42,20 @@ from jndcodec.model.layers import (
     split_quarters,
     to_blocks,
 )
+from jndcodec.model.placing import Placed
 
 STRIDE_Y = 16
 CELL = 4  # elements of y on a side of one of z
 STRIDE_Z = STRIDE_Y * CELL
 LEAST = math.log(SCALE_MIN) + 1e-4  # a log scale that bits can be counted under
 BLOCK = 768  # numbers in a 16x16 block of a picture
+
+
+@lru_cache(maxsize=2)
+def kept_masks(channels: int, height: int, width: int, device: torch.device) -> list[Tensor]:
+    """`step_masks`, kept: training asks for the same ones at every step."""
+    with torch.inference_mode(False):  # whoever asks first, autograd must be able to save them
+        return step_masks(channels, height, width, device)
 
 
 @dataclass(frozen=True)
@@ -208,17 +217,17 @@ class JlcVbr(nn.Module):
         return symbols - symbols.clamp(-1, 1) * look_up(self.recon_shift, index)
 
     def refine(
-        self, z_hat: Tensor, y: Tensor, t: Tensor, quantise: Callable[[Tensor, Tensor], Tensor]
+        self, z_hat: Tensor, y: Tensor, t: Tensor, place: Callable[[Tensor, Tensor, Tensor], Tensor]
     ) -> tuple[Tensor, Tensor]:
-        """The four steps on whole tensors: (means, y_hat), with y_hat = quantise(y, mean)."""
+        """The four steps on whole tensors: (means, y_hat). place(y_hat, mask, mean): y_hat with what the mask holds."""
         height, width = y.shape[2:]
         features = self.h_s(z_hat)[:, :, :height, :width]
         sigma = self.sigma(t)
         mean, y_hat = torch.zeros_like(y), torch.zeros_like(y)
-        for step, mask in enumerate(step_masks(y.shape[1], height, width, y.device)):
+        for step, mask in enumerate(kept_masks(y.shape[1], height, width, y.device)):
             now = self.step_mean(step, y_hat, features, sigma)
             mean = mean + now * mask
-            y_hat = y_hat + quantise(y, now) * mask
+            y_hat = place(y_hat, mask, now)
         return mean, y_hat
 
     def forward(self, x: Tensor, t: Tensor, hard: bool = False) -> Output:
@@ -227,33 +236,33 @@ class JlcVbr(nn.Module):
         x: (N, 3, H, W) in [0, 1]; t: (N,) in [0, 1]. Training uses straight-through rounding for what g_s and the
         context read and uniform noise for the rates of y and z (Minnen and Singh 2020); `hard` rounds for both.
         """
-        m, round_off = self.config.m, quantiser(self.dead_zone)
+        m = self.config.m
         c = self.dct(x)
         y, energies = self.analyse(c, t)
         z = self.hyper_analyse(y, energies, t)
         z_hat = z + (torch.round(z) - z).detach()
         log_scale = self.scale_y.log(t) + self.scale_net(z_hat).float()[:, :, : y.shape[2], : y.shape[3]]
         index = table_index(log_scale.detach())
-        index_y, index_detail = index[:, :m], audible(index[:, m:])
+        index[:, m:] = index_detail = audible(index[:, m:])
+        offset, shift = look_up(0.5 - self.dead_zone, index), look_up(self.recon_shift, index)
 
-        def quantise(y: Tensor, mean: Tensor) -> Tensor:
-            residual = (y - mean).detach()
-            return y + (self.reconstruction(round_off(residual, index_y), index_y) - residual)
+        def place(y_hat: Tensor, mask: Tensor, mean: Tensor) -> Tensor:
+            return Placed.apply(y_hat, y, shift[:, :m], mask, mean, offset[:, :m])
 
-        mean, y_hat = self.refine(z_hat, y, t, quantise)
-        residual = round_off(y - mean, index_y) if hard else y - mean + torch.rand_like(y) - 0.5
+        mean, y_hat = self.refine(z_hat, y, t, place)
+        residual = round_off(y - mean, offset[:, :m]) if hard else y - mean + torch.rand_like(y) - 0.5
         bits_y = gaussian_bits(residual, log_scale[:, :m]).sum((1, 2, 3))
         predicted = self.predict(y_hat, t)
         detail = self.detail(c - predicted, t)
         # Where the scale is small nearly all of it is rounded away, and a straight-through gradient would claim the
         # opposite: its slope is that of the mean symbol over the value.
         moving = look_up(slopes(self.dead_zone), index_detail) * (detail - detail.detach())
-        wanted = round_off(detail.detach(), index_detail)
+        wanted = round_off(detail.detach(), offset[:, m:])
         symbols = wanted * (index_detail > 0)
         # What is wanted where nothing is coded is lost, but its scale must hear of it: so it has a price.
         held = log_scale[:, m:] + (log_scale[:, m:].clamp_min(LEAST) - log_scale[:, m:]).detach()
         bits_y = bits_y + gaussian_bits((symbols if hard else wanted) + moving, held).sum((1, 2, 3))
-        detail_hat = self.reconstruction(symbols, index_detail) + moving
+        detail_hat = symbols - symbols.clamp(-1, 1) * shift[:, m:] + moving
         noisy_z = z_hat if hard else z + torch.rand_like(z) - 0.5
         bits_z = gaussian_bits(noisy_z, self.scale_z.log(t)).sum((1, 2, 3))
         return Output(self.dct.inverse(predicted + self.undetail(detail_hat, t)), bits_y, bits_z)
