@@ -2,8 +2,8 @@
 
     python benchmarks/draw_tiles.py FOLDER [--count 64] [--seed 1]
 
-Drawn from the seed alone, 512 x 512, PNG. One tile in twenty of these beside photographs teaches a model that flat white
-is white and what an edge of a letter is.
+Drawn from the seed alone, 512 x 512, PNG. One tile in twenty of these beside photographs teaches a model that flat
+white is white and what an edge of a letter is.
 """
 
 from __future__ import annotations
