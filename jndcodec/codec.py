@@ -42,7 +42,7 @@ from jndcodec.weights import ModelInfo, is_foreign, read_info
 if TYPE_CHECKING:  # models are imported where they are used: torch takes seconds, and a lossless file needs none
     from jndcodec.rate import target
 
-NO_PHOTO = 6.0  # lossless at the quickest in multiples of the model's bytes: photos take 10 to 30
+NO_PHOTO = 4.0  # lossless, coded quickly, in multiples of the model's bytes: photos take 6 and more
 _forked = False  # from a process that had a model
 BEYOND = 1.05  # JND: a note says so where a picture that is no photo comes out further away
 

@@ -1,6 +1,6 @@
 """The lossless file of a picture, made no further than the question needs: is it the smaller one?
 
-A photo takes ten to thirty times the bytes lossless, and that shows on a few tiles in milliseconds; text and drawings
+A photo takes six and more times the bytes lossless, and that shows on a few tiles in milliseconds; text and drawings
 often take fewer than a model does. So it is guessed, then coded quickly, and coded well where the bytes are close.
 """
 
@@ -18,7 +18,7 @@ from jndcodec.errors import SymbolError
 TILE = 64  # pixels on a side
 TILES = 3  # along each side
 GUESS_MARGIN = 4.0  # times too many bytes on tiles, which share no statistics with the rest
-QUICK_MARGIN = 1.5  # times as many bytes by the quick coding
+MARGIN = 2.0  # times as many bytes by a quicker coding: smooth gradients gain most from a thorough one
 # libwebp's method and quality. None of the usual ones is the best for all drawings; all of them take 0.3 s a megapixel.
 QUICK, USUAL, THOROUGH = (1, 20), ((6, 75), (4, 100), (6, 90)), (6, 100)
 # Thorough coding takes 1 to 5 s for 3 % fewer bytes: from effort 7 on, and from effort 3 on for
@@ -48,30 +48,35 @@ class ExactFile:
     @functools.cached_property
     def data(self) -> bytes:
         """The whole file, as small as the effort allows."""
-        best, pixels = self._usual, self._rgb[..., 0].size
-        small = pixels <= SMALL and 8 * len(best) <= DRAWING * pixels
-        thorough = self._effort >= 7 or (self._effort >= 3 and small)
-        return min(best, self._file(*THOROUGH), key=len) if thorough else best
+        return min(self._usual, self._file(*THOROUGH), key=len) if self._thorough else self._usual
+
+    @functools.cached_property
+    def _thorough(self) -> bool:
+        pixels = self._rgb[..., 0].size
+        small = pixels <= SMALL and 8 * len(self._usual) <= DRAWING * pixels
+        return self._effort >= 7 or (self._effort >= 3 and small)
 
     def at_most(self, size: int) -> bytes | None:
-        """The file, or None where it takes more than `size` bytes, or a quicker coding leaves little doubt of it."""
-        return self.data if self._may_be(size, QUICK_MARGIN) and len(self._usual) <= size else None
+        """The file, or None where it does not reach that."""
+        return self.data if self.reaches(size) else None
 
     def reaches(self, size: int) -> bool:
-        """Whether the file takes at most `size` bytes, with all that the effort allows."""
-        return self._may_be(size, 2 * QUICK_MARGIN) and len(self.data) <= size
-
-    def _may_be(self, size: int, margin: float) -> bool:
-        return self.guess <= GUESS_MARGIN * size and len(self._file(*QUICK)) <= margin * size
+        """Whether the file takes at most `size` bytes; no further coded where a quicker way leaves little doubt."""
+        return (
+            self.guess <= GUESS_MARGIN * size
+            and len(self._file(*QUICK)) <= MARGIN * size
+            and len(self._usual) <= (MARGIN if self._thorough else 1) * size
+            and len(self.data) <= size
+        )
 
     @functools.cached_property
     def guess(self) -> float:
-        """Bytes as they are expected from a few tiles at the quickest, too many rather than too few."""
+        """Bytes as they are expected from a few tiles coded quickly, too many rather than too few."""
         height, width = self._rgb.shape[:2]
         if height * width <= (TILE * TILES) ** 2:
-            return len(self._coded(slice(None), slice(None), 0, 0))
+            return len(self._coded(slice(None), slice(None), *QUICK))
         rows, columns = (np.concatenate(_lattice(side)) for side in (height, width))
-        return len(self._coded(*np.ix_(rows, columns), 0, 0)) * height * width / (len(rows) * len(columns))
+        return len(self._coded(*np.ix_(rows, columns), *QUICK)) * height * width / (len(rows) * len(columns))
 
     @functools.cached_property
     def _usual(self) -> bytes:
