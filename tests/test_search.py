@@ -11,6 +11,7 @@ import pytest
 from jndcodec.entropy.scale_network import T_MAX
 from jndcodec.installed import available_models, find_by_name
 from jndcodec.rate.search import TRIALS, Expected, search
+from jndcodec.weights import ModelInfo
 
 LINE = Expected(np.array([0.0, T_MAX]), np.array([0.0, 1.0]))
 
@@ -104,3 +105,11 @@ def test_weights_that_say_nothing_of_use(points) -> None:
 def test_all_shipped_models_are_calibrated() -> None:
     for info in available_models():
         assert len(Expected.ssimulacra2(info).knobs) > 2 and len(Expected.log_bpp(info).knobs) > 2
+
+
+@pytest.mark.parametrize("info", available_models(), ids=lambda info: info.name)
+def test_the_default_of_shipped_models_is_one_jnd(info: ModelInfo) -> None:
+    found = info.calibration.get("jnd")
+    if found is None:
+        pytest.skip("not calibrated by coding yet: benchmarks/calibrate.py --write")
+    assert found["pictures"] >= 12 and found["mean"] <= 1.0 and found["over"] <= 0.25

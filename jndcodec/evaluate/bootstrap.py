@@ -39,8 +39,8 @@ def _interval(
     anchor, test = (_grid(codec, rate.metric, rows, pictures) for codec in (rate.anchor, rate.test))
     found = []
     for chosen in drawn:
-        curves = [_curve(grid[:, :, chosen].mean(2), rate.metric) for grid in (anchor, test)]
-        percent = bd_rate(*curves, rate.metric).percent
+        one, other = (_curve(grid[:, :, chosen].mean(2), rate.metric) for grid in (anchor, test))
+        percent = bd_rate(one, other, rate.metric).percent
         if percent is not None:
             found.append(percent)
     if len(found) < (1 - MAX_REFUSED) * len(drawn):

@@ -15,7 +15,7 @@ def psnr(reference: np.ndarray, distorted: np.ndarray) -> float:
     return min(100.0, arrays.psnr(reference, distorted))
 
 
-METRICS = (
+METRICS: tuple[Metric, ...] = (
     Metric("ssimulacra2", "SSIMULACRA2", arrays.ssimulacra2),
     Metric("psnr", "PSNR-RGB (dB)", psnr),
     Metric("ms_ssim", "MS-SSIM", arrays.ms_ssim, digits=4, smallest=161),
