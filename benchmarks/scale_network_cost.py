@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from jndcodec import Codec
-from jndcodec.entropy.dead_zone import quantiser
+from jndcodec.entropy.rounding import quantiser
 from jndcodec.entropy.scale_network import T_MAX
 from jndcodec.entropy.tables import COUNT, LOG_STEP, SCALE_MIN
 from jndcodec.errors import InputError
@@ -68,7 +68,7 @@ def bits(model: NativeModel, rgb: np.ndarray, t: int) -> tuple[float, np.ndarray
 @click.option("--checkpoint", type=click.Path(exists=True, path_type=Path), help="Of the training that made them.")
 def main(folder: Path, weights: Path | None, checkpoint: Path | None) -> None:
     """Print the cost at five rates."""
-    model = Codec(weights=weights, device="cpu", precision="fp32").model
+    model = Codec(weights=weights, device="cpu", precision="fp32", engine="torch").model
     original = model.float_model
     if checkpoint:
         from jndcodec.train.checkpoint import load_checkpoint

@@ -46,7 +46,7 @@ class Stopwatch:
 
 def time_ours(rgb: np.ndarray, precision: str, runs: int, watch: Stopwatch) -> tuple[float, float]:
     """(encode, decode) in seconds at the rate of one JND."""
-    codec = Codec(precision=precision)
+    codec = Codec(precision=precision, engine="torch")
     t = round(codec.info.t_1jnd * T_MAX)
     coded = codec.model.compress(rgb, t, 0.0)
     encode = watch.median(lambda: codec.model.compress(rgb, t, 0.0), runs)

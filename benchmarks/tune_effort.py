@@ -33,7 +33,7 @@ def main(weights: Path, folder: Path, images: int, crop: int, threads: int, dry_
     torch.set_num_threads(threads)
     paths = sorted(p for p in folder.rglob("*") if p.suffix.lower() in PICTURE_SUFFIXES)
     pictures = [middle(np.asarray(Image.open(path).convert("RGB")), crop) for path in spread(paths, images)]
-    zones, gain = tune(Codec(weights=weights).model, pictures, click.echo)
+    zones, gain = tune(Codec(weights=weights, engine="torch").model, pictures, click.echo)
     click.echo(f"dead zones: {' '.join(f'{v:.3f}' for v in zones[:24])} …; bits at equal quality {gain:+.2%}")
     if not dry_run:
         store(weights, zones)

@@ -176,17 +176,16 @@ def _run(
     the next items meanwhile. errors: "raise", or "return" them in the results' place."""
     if errors not in ("raise", "return"):
         raise InputError(f"errors is {errors!r}: give 'raise' or 'return'")
-    from jndcodec.model.batch import BatchCoder
-    from jndcodec.model.native import NativeModel
-
     model = codec.model
-    native = model if isinstance(model, NativeModel) else None
+    native = model if model.exact and model.engine == "torch" else None
     size = batch_size or (ON_CPU if native is None or native.device.type == "cpu" else ON_GPU)
     with ThreadPoolExecutor(THREADS) as threads, ThreadPoolExecutor(1) as device:
 
         def start(window: list[tuple[Any, Any]]) -> Ready:
             ready = Ready(model)
             if prepare and native and size > 1:
+                from jndcodec.model.batch import BatchCoder
+
                 prepare(BatchCoder(native, threads), [value for _, value in window], ready, size)
             return ready
 

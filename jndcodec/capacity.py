@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 from contextlib import suppress
 from pathlib import Path
@@ -37,3 +38,11 @@ def _left_in_group(folder: Path) -> int | None:
         statistics = dict(line.split() for line in (folder / "memory.stat").read_text().splitlines())
         return max(0, limit - used + int(statistics.get("inactive_file", 0)))
     return None
+
+
+def installed(package: str) -> bool:
+    """Whether a package can be imported, without doing so."""
+    try:
+        return importlib.util.find_spec(package) is not None
+    except ValueError:  # blocked: None stands for it in sys.modules
+        return False

@@ -17,7 +17,8 @@ from PIL import Image
 from jndcodec import batches
 from jndcodec.container.jlc import Flags, Jlc, Section, parse
 from jndcodec.container.sections import pack_extras, unpack_alpha
-from jndcodec.errors import InputError, JndcodecError, ModelError, TargetError
+from jndcodec.effort import level_of
+from jndcodec.errors import DependencyError, InputError, JndcodecError, ModelError, TargetError
 from jndcodec.images.loading import MAX_PIXELS, Picture
 from jndcodec.installed import find_by_id, find_by_name
 from jndcodec.lossless import (
@@ -34,12 +35,13 @@ from jndcodec.lossless import (
     load,
     tell,
 )
+from jndcodec.model.choice import PAYS_AFTER, first_engine, torch_is_faster
 from jndcodec.model.interface import Model, Progress, silent
 from jndcodec.rate.exact import ExactFile
 from jndcodec.rate.goal import Goal
 from jndcodec.weights import ModelInfo, is_foreign, read_info
 
-if TYPE_CHECKING:  # models are imported where they are used: torch takes seconds, and a lossless file needs none
+if TYPE_CHECKING:  # imported where they are used: a lossless file needs no model
     from jndcodec.rate import target
 
 NO_PHOTO = 4.0  # lossless, coded quickly, in multiples of the model's bytes: photos take 6 and more
@@ -57,24 +59,57 @@ class Codec:
         weights: str | Path | None = None,
         device: str = "auto",
         precision: str = "auto",
+        engine: str = "auto",
         threads: int | None = None,
     ) -> None:
         """model: a name of `jndcodec models` (default: the first); weights: a file instead, of ours or a CompressAI
         checkpoint (jndcodec.model.zoo). device: auto, cpu, cuda or mps; precision: auto, fp32 or bf16 of the
-        transforms, which any file decodes in. ModelError if missing."""
+        transforms; engine: auto, onnx or torch, which runs them. Any file decodes in all of these. auto begins with
+        ONNX Runtime on a CPU, and goes over to torch for efforts from 4 on and where many pictures pay for loading it.
+        ModelError if missing."""
         _limit_threads(threads)
-        _survive_forks()
+        self._how, self._threads, self._pixels = (device, precision), threads, 0
+        self.model: Model
+        self.info: ModelInfo
         if weights and is_foreign(weights):
             from jndcodec.model.zoo import ZooModel
 
+            _survive_forks()
             zoo = ZooModel(weights, device)
-            self.model: Model = zoo
-            self.info: ModelInfo = zoo.info
+            self.model, self.info, self._may_change = zoo, zoo.info, False
+            return
+        self.info = read_info(weights) if weights else find_by_name(model)
+        self._may_change = engine == "auto"
+        if first_engine(engine, device, precision) == "torch":
+            self._go_over_to_torch()
         else:
-            from jndcodec.model.native import NativeModel
+            from jndcodec.model.onnx_model import OnnxModel
 
-            self.info = read_info(weights) if weights else find_by_name(model)
-            self.model = NativeModel(self.info, device, precision)
+            self.model = OnnxModel(self.info, threads)
+
+    def _go_over_to_torch(self) -> None:
+        try:
+            from jndcodec.model.native import NativeModel
+        except ModuleNotFoundError as error:
+            if error.name != "torch":
+                raise
+            raise DependencyError("this needs torch: pip install torch") from None
+        _survive_forks()
+        _limit_threads(self._threads)
+        self.model = NativeModel(self.info, *self._how)
+
+    def _choose(self, pixels: int, effort: int = DEFAULT_EFFORT) -> None:
+        """Before work on a picture: the engine for it, and for all after it."""
+        if not self._may_change or self.model.engine == "torch":
+            return
+        self._pixels += pixels
+        many = self._pixels > PAYS_AFTER and self._how[1] == "auto" and torch_is_faster()
+        if many or level_of(effort).steps:
+            self._go_over_to_torch()
+
+    def _choose_for_many(self, batch_size: int | None, effort: int = DEFAULT_EFFORT) -> None:
+        """Before batches: torch alone works on several pictures at once."""
+        self._choose(PAYS_AFTER if batch_size and batch_size > 1 else 0, effort)
 
     @property
     def name(self) -> str:
@@ -129,6 +164,7 @@ class Codec:
         from jndcodec.rate import target
 
         picture = image if isinstance(image, Picture) else load(image, max_pixels)
+        self._choose(picture.width * picture.height, effort)
         jlc = self._without_streams(picture, pack_extras(picture.alpha, picture.metadata, strip))
         exact = None if lossless is False else exact_file(picture, effort, strip, keep_hidden)
         notes: list[str] = []
@@ -195,12 +231,14 @@ class Codec:
         batch_size: pictures in one (8 on a GPU; 1 on a CPU, which is busy with one). errors: "raise", or "return" them
         in the place of results. Up to 8 batches of pictures are held.
         """
+        self._choose_for_many(batch_size, options.get("effort", DEFAULT_EFFORT))
         return batches.encode_batch(self, images, batch_size, errors, options)
 
     def decode_batch(
         self, files: Iterable[Encoded], *, batch_size: int | None = None, errors: str = "raise", **options: Any
     ) -> Iterator[Image.Image | JndcodecError]:
         """`decode` for each file, in order, in batches as those of `encode_batch`."""
+        self._choose_for_many(batch_size)
         return batches.decode_batch(self, files, batch_size, errors, options)
 
     def decode(self, data: Encoded, *, max_pixels: int | None = MAX_PIXELS, progress: Progress = silent) -> Image.Image:
@@ -212,6 +250,7 @@ class Codec:
         if jlc.model_id != self.id:
             raise ModelError(missing_model(jlc))
         check_pixels(jlc, max_pixels)
+        self._choose(jlc.width * jlc.height)
         size = (jlc.height, jlc.width)
         alpha = unpack_alpha(jlc.sections[Section.ALPHA], size) if Section.ALPHA in jlc.sections else None
         streams = jlc.sections[Section.Z], jlc.sections[Section.Y]
@@ -239,9 +278,8 @@ def _limit_threads(threads: int | None) -> None:
         return
     if threads < 1:
         raise InputError(f"{threads} threads cannot work: give 1 or more")
-    import torch
-
-    torch.set_num_threads(1 if _forked else threads)
+    if torch := sys.modules.get("torch"):
+        torch.set_num_threads(1 if _forked else threads)
 
 
 def missing_model(jlc: Jlc) -> str:
@@ -256,8 +294,8 @@ def missing_model(jlc: Jlc) -> str:
 
 
 @functools.lru_cache(maxsize=2)
-def _warm(weights: str, device: str, precision: str) -> Codec:
-    return Codec(weights=weights, device=device, precision=precision)
+def _warm(weights: str, device: str, precision: str, engine: str, threads: int | None) -> Codec:
+    return Codec(weights=weights, device=device, precision=precision, engine=engine, threads=threads)
 
 
 def encode(
@@ -267,6 +305,7 @@ def encode(
     weights: str | Path | None = None,
     device: str = "auto",
     precision: str = "auto",
+    engine: str = "auto",
     threads: int | None = None,
     lossless: bool | None = None,
     **options: Any,
@@ -276,29 +315,39 @@ def encode(
         return encode_lossless(image_or_path, **options)
     _limit_threads(threads)
     file = weights or find_by_name(model).path
-    return _warm(str(file), device, precision).encode(image_or_path, lossless=lossless, **options)
+    return _warm(str(file), device, precision, engine, threads).encode(image_or_path, lossless=lossless, **options)
 
 
 def decode(
     data: Encoded,
     *,
-    weights: str | Path | None = None,
-    device: str = "auto",
-    precision: str = "auto",
-    threads: int | None = None,
     max_pixels: int | None = MAX_PIXELS,
     progress: Progress = silent,
+    **options: Any,
 ) -> Image.Image:
     """The picture in a .jlc file (its bytes, path or binary stream), by the installed model that the file names, or by
-    `weights`. A lossless file needs no model, nor torch."""
+    `weights`; `options` are those of `codec_for`. A lossless file needs no model."""
     data = as_bytes(data)
     jlc = parse(data)
     if jlc.lossless:
         return decode_lossless(jlc, max_pixels)
+    return codec_for(jlc, **options).decode(data, max_pixels=max_pixels, progress=progress)
+
+
+def codec_for(
+    jlc: Jlc,
+    *,
+    weights: str | Path | None = None,
+    device: str = "auto",
+    precision: str = "auto",
+    engine: str = "auto",
+    threads: int | None = None,
+) -> Codec:
+    """A warm codec for a file that is not lossless; ModelError where its model is missing."""
     _limit_threads(threads)
     if weights is None:
         info = find_by_id(jlc.model_id)
         if info is None:
             raise ModelError(missing_model(jlc))
         weights = info.path
-    return _warm(str(weights), device, precision).decode(data, max_pixels=max_pixels, progress=progress)
+    return _warm(str(weights), device, precision, engine, threads)

@@ -105,7 +105,7 @@ def check_pixels(jlc: Jlc, max_pixels: int | None) -> None:
     """LimitError where there are more. Padding counts where a model decodes: one row takes the memory of 16."""
     step = 1
     if not jlc.lossless:
-        from jndcodec.model.vbr import STRIDE_Y as step
+        from jndcodec.model.grid import STRIDE_Y as step
     padded = -(-jlc.width // step) * -(-jlc.height // step) * step**2
     if max_pixels is not None and padded > max(max_pixels, step**2):
         raise LimitError(f"{jlc.width} x {jlc.height} is over the limit of {max_pixels} pixels: raise --max-pixels")

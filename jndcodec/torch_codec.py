@@ -41,7 +41,7 @@ class TorchCodec(nn.Module):
         """model … precision: as for `Codec`. quality: the rate knob, 0 … 100; None: the model's one-JND quality.
         ModelError for CompressAI's models, whose own modules are `Codec.model.net`."""
         super().__init__()
-        codec = Codec(model, weights=weights, device=device, precision=precision)
+        codec = Codec(model, weights=weights, device=device, precision=precision, engine="torch")
         if not isinstance(codec.model, NativeModel):
             raise ModelError(f"{codec.name} is CompressAI's own: use Codec(weights=…).model.net")
         self._coder = codec.model

@@ -21,7 +21,7 @@ SIZES = [(64, 80), (70, 101), (64, 80), (64, 80), (70, 101), (33, 17), (64, 80)]
 
 @pytest.fixture(scope="module")
 def codec(tiny_weights: Path) -> Codec:
-    return Codec(weights=tiny_weights, device="cpu")
+    return Codec(weights=tiny_weights, device="cpu", engine="torch")
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +55,7 @@ def test_batches_give_the_bytes_of_single_calls(codec, images, calls, options: d
 
 
 def test_the_shipped_model_too(images) -> None:
-    codec = Codec(device="cpu")
+    codec = Codec(device="cpu", engine="torch")
     same = [image for image in images if image.size == (80, 64)]
     files = list(codec.encode_batch(same, batch_size=4, quality=90, lossless=False))
     assert files == [codec.encode(image, quality=90, lossless=False) for image in same]

@@ -21,7 +21,7 @@ from jndcodec.errors import ModelError, TargetError
 from jndcodec.images.loading import Picture
 from jndcodec.installed import DEFAULT_MODEL, available_models, find_by_id
 from jndcodec.metrics.pixel import psnr
-from jndcodec.model import transforms
+from jndcodec.model import grid
 from jndcodec.model.interface import Model
 from jndcodec.rate import target
 from jndcodec.rate.jnd import ssimulacra2_from_jnd
@@ -124,7 +124,7 @@ def test_progress_rises_to_one(codec: Codec, photo) -> None:
 
 
 def test_progress_of_both_directions_goes_window_by_window(codec: Codec, photo, monkeypatch) -> None:
-    monkeypatch.setattr(transforms, "WINDOW", 4)
+    monkeypatch.setattr(grid, "WINDOW", 4)
     image, encoding, decoding = Image.fromarray(photo(128, 256)), [], []
     data = codec.encode(image, quality=40, progress=encoding.append)
     codec.decode(data, progress=decoding.append)

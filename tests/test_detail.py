@@ -13,12 +13,13 @@ from PIL import Image
 from jndcodec import Codec
 from jndcodec.container.jlc import Section, parse
 from jndcodec.container.jlc import varint as written
-from jndcodec.entropy.dead_zone import slopes
+from jndcodec.entropy.rounding import slopes
 from jndcodec.entropy.tables import COUNT, DETAIL_FROM, LOG_STEP, SCALE_MIN
 from jndcodec.errors import JndcodecError
+from jndcodec.model.grid import BLOCK
 from jndcodec.model.klt import init_klt
 from jndcodec.model.layers import from_blocks, join_quarters, split_quarters, to_blocks
-from jndcodec.model.vbr import BLOCK, JlcVbr, VbrConfig
+from jndcodec.model.vbr import JlcVbr, VbrConfig
 
 PHOTO = Path(__file__).parent.parent / "docs/photo.png"
 
@@ -30,7 +31,7 @@ def rgb() -> np.ndarray:
 
 @pytest.fixture(scope="module")
 def shipped() -> Codec:
-    return Codec(threads=1)
+    return Codec(threads=1, engine="torch")
 
 
 def test_quarters_join_and_split() -> None:

@@ -16,7 +16,8 @@ from jndcodec.codec import Codec
 from jndcodec.effort.compress import compress
 from jndcodec.effort.objective import COLOUR, COMPANION, Objective, rate_trade
 from jndcodec.effort.tuning import store, tune
-from jndcodec.entropy.dead_zone import calibrated_dead_zones, dead_zones, quantiser
+from jndcodec.entropy.dead_zone import calibrated_dead_zones, dead_zones
+from jndcodec.entropy.rounding import quantiser
 from jndcodec.entropy.scale_network import T_MAX
 from jndcodec.entropy.tables import COUNT, gaussian_tables
 from jndcodec.errors import InputError, ModelError
@@ -53,9 +54,9 @@ PHOTO = Path(__file__).parent.parent / "docs/photo.png"
 
 @pytest.mark.parametrize("shipped", [False, True])
 def test_levels_beat_each_other_and_any_decoder_reads_them(tiny_weights, photo, shipped):
-    codec, rgb = Codec(weights=tiny_weights), photo(128, 192, 3)
+    codec, rgb = Codec(weights=tiny_weights, engine="torch"), photo(128, 192, 3)
     if shipped:  # a real model on a real photo: dead zones are tuned for what photos have
-        codec = Codec()
+        codec = Codec(engine="torch")
         rgb = np.array(Image.open(PHOTO).convert("RGB").crop((160, 128, 352, 320)))
     knob = round(0.3 * T_MAX)
     objective, costs = Objective(codec.info, knob), {}
@@ -75,7 +76,7 @@ def test_seeded(tiny_weights, photo):
 
 
 def test_windows_give_nearly_what_the_whole_gives(photo, monkeypatch):
-    codec, rgb, knob = Codec(), photo(128, 192, 5), round(0.3 * T_MAX)
+    codec, rgb, knob = Codec(engine="torch"), photo(128, 192, 5), round(0.3 * T_MAX)
     objective = Objective(codec.info, knob)
 
     def cost(effort: int) -> float:
@@ -96,7 +97,7 @@ def shipped_cost(codec: Codec, effort: int, knob: float) -> float:
 
 @pytest.mark.parametrize("knob", [0.3, 0.8])
 def test_corrections_help_where_errors_are_squared(monkeypatch, knob):
-    codec = Codec("jlc-mse")
+    codec = Codec("jlc-mse", engine="torch")
     corrected = shipped_cost(codec, 4, knob)
     monkeypatch.setattr(settle_module, "CORRECTIONS", 0)
     uncorrected = shipped_cost(codec, 4, knob)
@@ -106,7 +107,7 @@ def test_corrections_help_where_errors_are_squared(monkeypatch, knob):
 
 @pytest.mark.parametrize("knob", [0.4, 0.9])
 def test_squared_error_is_as_curved_as_corrections_assume(knob):
-    model, t = Codec("jlc-mse", precision="fp32").model, round(knob * T_MAX)
+    model, t = Codec("jlc-mse", precision="fp32", engine="torch").model, round(knob * T_MAX)
     rgb = np.array(Image.open(PHOTO).convert("RGB").crop((160, 128, 288, 256)))
     y, energies = model.analyse(rgb, t)
     coded = model.quantise(rgb, y, model.hyper_analyse(y, energies, t), t, quantiser(model.dead_zone, 0.0))
@@ -125,7 +126,7 @@ def test_squared_error_is_as_curved_as_corrections_assume(knob):
 
 
 def test_corrections_in_windows_are_those_of_the_whole(photo, monkeypatch):
-    model, rgb, knob = Codec("jlc-mse", precision="fp32").model, photo(128, 192, 5), round(0.5 * T_MAX)
+    model, rgb, knob = Codec("jlc-mse", precision="fp32", engine="torch").model, photo(128, 192, 5), round(0.5 * T_MAX)
     y, energies = model.analyse(rgb, knob)
     coded = model.quantise(rgb, y, model.hyper_analyse(y, energies, knob), knob, quantiser(model.dead_zone))
     objective = Objective(model.info, knob)
@@ -145,7 +146,7 @@ def test_size_is_never_exceeded(tiny_weights, photo, effort):
 
 @pytest.mark.parametrize("effort", [1, 3, 5])
 def test_jnd_is_met(tiny_weights, photo, effort):
-    codec, rgb = Codec(weights=tiny_weights), photo(128, 192, 7)
+    codec, rgb = Codec(weights=tiny_weights, engine="torch"), photo(128, 192, 7)
     decoded = np.array(codec.decode(codec.encode(_image(rgb), jnd=7, effort=effort)))
     reference, result = (torch.from_numpy(a).permute(2, 0, 1)[None].float() / 255 for a in (rgb, decoded))
     assert score(reference, result).item() >= ssimulacra2_from_jnd(7, learned=True)
@@ -180,11 +181,11 @@ def test_distortion_is_that_of_the_training(tiny_weights):
 def test_tuned_dead_zones_are_kept_under_the_same_id(tiny_weights, photo, tmp_path):
     path = tmp_path / "tuned.safetensors"
     path.write_bytes(tiny_weights.read_bytes())
-    before = Codec(weights=path)
+    before = Codec(weights=path, engine="torch")
     zones, gain = tune(before.model, [photo(64, 64, seed) for seed in (1, 2)])
     assert gain <= 0.05 and zones.shape == (COUNT,)
     store(path, zones)
-    after = Codec(weights=path)
+    after = Codec(weights=path, engine="torch")
     assert after.id == before.id
     assert np.allclose(after.model.dead_zone.numpy(), zones, atol=1e-4)
     assert before.decode(after.encode(_image(photo(64, 64)))).size == (64, 64)

@@ -25,7 +25,7 @@ from jndcodec.model.vbr import JlcVbr
 
 @pytest.fixture(scope="module")
 def codec(tiny_weights: Path) -> Codec:
-    return Codec(weights=tiny_weights, device="cpu", precision="fp32")
+    return Codec(weights=tiny_weights, device="cpu", engine="torch", precision="fp32")
 
 
 @pytest.fixture(scope="module")
@@ -92,7 +92,7 @@ def unpack(codec: Codec, data: bytes):
 
 
 def test_bf16_and_fp32_files_decode_in_each_other(tiny_weights: Path, codec: Codec, photo) -> None:
-    bf16 = Codec(weights=tiny_weights, device="cpu", precision="bf16")
+    bf16 = Codec(weights=tiny_weights, device="cpu", engine="torch", precision="bf16")
     image = Image.fromarray(photo(150, 210))
     for writer, reader in ((codec, bf16), (bf16, codec)):
         data = writer.encode(image, quality=70)
@@ -139,7 +139,7 @@ def test_encoder_and_decoder_agree_on_the_picture(codec: Codec, photo) -> None:
 
 @pytest.mark.parametrize("layer", [0, 2, 4])
 def test_a_perturbed_scale_network_is_caught(tiny_weights: Path, data: bytes, layer: int) -> None:
-    other = Codec(weights=tiny_weights, device="cpu", precision="fp32")
+    other = Codec(weights=tiny_weights, device="cpu", engine="torch", precision="fp32")
     perturbed = other.model.scale_network.layers[layer]
     perturbed.bias[:] += 2.0 ** (perturbed.shift + ACTIVATION_BITS)  # by 1.0
     with pytest.raises(SymbolError, match="probability tables"):

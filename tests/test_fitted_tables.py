@@ -58,7 +58,7 @@ def test_tables_of_pictures_save_bits_on_others(tiny_weights: Path, photo: Calla
         return rgb
 
     tables = fit_tables(read_info(tiny_weights), [half_flat(200, 200, seed) for seed in range(4)])
-    model, saved = Codec(weights=tiny_weights).model, []
+    model, saved = Codec(weights=tiny_weights, engine="torch").model, []
     for seed in range(10, 14):
         rgb = half_flat(128, 192, seed)
         counts = count_symbols(model, rgb, 30000)
@@ -72,7 +72,7 @@ def test_tables_of_pictures_save_bits_on_others(tiny_weights: Path, photo: Calla
 
 
 def test_counts_are_of_every_element(tiny_weights: Path, photo: Callable[..., np.ndarray]) -> None:
-    model = Codec(weights=tiny_weights).model
+    model = Codec(weights=tiny_weights, engine="torch").model
     counts = count_symbols(model, photo(64, 128), 50000)
     elements, rest = divmod(counts.sum(), 4 * 8)
     assert rest == 0 and model.m < elements <= model.m + model.float_model.config.detail

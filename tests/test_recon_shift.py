@@ -14,8 +14,9 @@ from PIL import Image
 from safetensors.numpy import load_file, save_file
 
 from jndcodec import Codec
-from jndcodec.entropy.dead_zone import dead_zones, quantiser
+from jndcodec.entropy.dead_zone import dead_zones
 from jndcodec.entropy.lookup import look_up, sum_by_index, table_index
+from jndcodec.entropy.rounding import quantiser
 from jndcodec.entropy.scale_network import T_MAX
 from jndcodec.entropy.tables import COUNT, LOG_STEP, SCALE_MIN, gaussian_tables
 from jndcodec.model.build import build_model

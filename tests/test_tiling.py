@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from jndcodec import Codec
-from jndcodec.model import means, transforms
+from jndcodec.model import grid, means, transforms
 from jndcodec.model.export import export_weights
 from jndcodec.model.layers import Slim
 from jndcodec.model.native import Prediction
@@ -46,7 +46,7 @@ def codec(tmp_path_factory: pytest.TempPathFactory) -> Codec:
                 module.leave.weight.normal_()  # alive, and strong enough to be seen
     path = tmp_path_factory.mktemp("weights") / "random.safetensors"
     export_weights(model, path, name="random", loss="none", calibration={"t_1jnd": 0.6}, record={})
-    return Codec(weights=path, precision="fp32")
+    return Codec(weights=path, precision="fp32", engine="torch")
 
 
 @pytest.mark.parametrize("size", [(320, 448), (500, 300), (64, 1100), (1100, 64)])
@@ -59,7 +59,7 @@ def test_tiled_is_untiled(
     rgb = photo(*size)
     whole = codec.model.compress(rgb, T, 0.0)
     monkeypatch.setattr(transforms, "WINDOW", 8)
-    monkeypatch.setattr(transforms, "STRIP", 64)
+    monkeypatch.setattr(grid, "STRIP", 64)
     parts = codec.model.compress(rgb, T, 0.0)
     symbols, same = (codec.model.unpack(coded.z, coded.y, T, size) for coded in (whole, parts))
     tiled = codec.model.decompress(whole.z, whole.y, whole.symbols_crc, T, size)
@@ -98,7 +98,7 @@ def test_a_halo_too_small_is_seen(
     }[stage]
     whole = run()
     monkeypatch.setattr(transforms, "WINDOW", 8)
-    monkeypatch.setattr(transforms, "STRIP", 64)
+    monkeypatch.setattr(grid, "STRIP", 64)
     owner, halo = {
         "analyse": (model, "g_a_halo"),
         "hyper_analyse": (transforms, "H_A_HALO"),

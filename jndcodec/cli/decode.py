@@ -20,7 +20,7 @@ from jndcodec.cli.options import (
     weights_option,
 )
 from jndcodec.cli.paths import JLC_SUFFIXES, PIPE, decoded_name, plan, read_jlc
-from jndcodec.cli.report import Done, kilobytes
+from jndcodec.cli.report import Done, by_engine, kilobytes
 from jndcodec.cli.screen import Command
 
 ORIGINAL = "original"  # --format: the suffix that the picture had before it was encoded
@@ -35,7 +35,7 @@ ORIGINAL = "original"  # --format: the suffix that the picture had before it was
         "jndcodec decode - --format webp",
     ),
     sections={
-        "Model": ("weights", "device", "precision", "threads"),
+        "Model": ("weights", "device", "precision", "engine", "threads"),
         "Files": ("output", "suffix", "existing", "times", "limit", "jobs", "as_json"),
     },
 )
@@ -99,7 +99,9 @@ def _decode(
     options: dict[str, Any],
 ) -> Done:
     """Decode one file. Runs in worker processes too. ending: of the output, None for the original's."""
+    from jndcodec.codec import codec_for
     from jndcodec.codec import decode as decode_bytes
+    from jndcodec.container.jlc import parse
     from jndcodec.images.saving import format_for, write_image
 
     start = time.monotonic()
@@ -108,12 +110,14 @@ def _decode(
     image = decode_bytes(data, progress=progress, **limit, **options)
     stream = BytesIO()
     notes = write_image(image, stream, file_format)
+    jlc = parse(data)
     facts = {
         "width": image.width,
         "height": image.height,
         "mode": image.mode,
         "bytes": stream.tell(),
         "input_bytes": len(data),
+        "engine": None if jlc.lossless else codec_for(jlc, **options).model.engine,
         "seconds": round(time.monotonic() - start, 3),
     }
     return Done(stream.getvalue(), facts, notes)
@@ -122,5 +126,5 @@ def _decode(
 def _describe(facts: dict[str, Any]) -> str:
     return (
         f"{facts['input']} -> {facts['output']}: {facts['width']} x {facts['height']}, {facts['mode']}, "
-        f"{kilobytes(facts['bytes'])}, {facts['seconds']:.1f} s"
+        f"{kilobytes(facts['bytes'])}, {facts['seconds']:.1f} s{by_engine(facts)}"
     )

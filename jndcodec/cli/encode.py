@@ -22,7 +22,7 @@ from jndcodec.cli.options import (
     threads_per_job,
 )
 from jndcodec.cli.paths import PIPE, encoded_name, plan
-from jndcodec.cli.report import Done, kilobytes
+from jndcodec.cli.report import Done, by_engine, kilobytes
 from jndcodec.cli.screen import Command
 from jndcodec.errors import DependencyError, InputError, ModelError
 from jndcodec.images.suffixes import PICTURE_SUFFIXES
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     ),
     sections={
         "How good, or how small (one of)": ("jnd", "quality", "bpp", "size"),
-        "Model and effort": ("model", "weights", "effort", "device", "precision", "threads"),
+        "Model and effort": ("model", "weights", "effort", "device", "precision", "engine", "threads"),
         "What goes in": ("lossless", "strip", "keep_hidden", "verify", "limit"),
         "Files": ("output", "existing", "times", "jobs", "as_json"),
     },
@@ -65,6 +65,7 @@ def encode(
     weights: Path | None,
     device: str,
     precision: str,
+    engine: str,
     **options: Any,
 ) -> None:
     """Encode pictures to .jlc files.
@@ -87,7 +88,7 @@ def encode(
     processes = choose_jobs(jobs, len(tasks), device)
     work = functools.partial(
         _encode,
-        codec_options=(model, weights, device, precision, threads_per_job(threads, processes)),
+        codec_options=(model, weights, device, precision, engine, threads_per_job(threads, processes)),
         options=options,
         limit=limit,
     )
@@ -97,10 +98,12 @@ def encode(
 
 
 @functools.cache
-def _codec(model: str | None, weights: Path | None, device: str, precision: str, threads: int | None) -> Codec:
+def _codec(
+    model: str | None, weights: Path | None, device: str, precision: str, engine: str, threads: int | None
+) -> Codec:
     from jndcodec.codec import Codec
 
-    return Codec(model, weights=weights, device=device, precision=precision, threads=threads)
+    return Codec(model, weights=weights, device=device, precision=precision, engine=engine, threads=threads)
 
 
 def _encode(
@@ -147,6 +150,7 @@ def _encode(
         "lossless": jlc.lossless,
         "quality": jlc.t / 655.35 if jlc.exact and not jlc.lossless else None,
         "model": None if jlc.lossless else _codec(*codec_options).name,
+        "engine": None if jlc.lossless else _codec(*codec_options).model.engine,
         "seconds": round(time.monotonic() - start, 3),
     }
     return Done(encoded, facts, picture.notes)
@@ -173,5 +177,5 @@ def _describe(facts: dict[str, Any]) -> str:
     )
     return (
         f"{facts['input']} -> {facts['output']}: {kilobytes(facts['bytes'])}, {facts['bpp']:.3f} bpp, "
-        f"1/{facts['ratio']:.1f} of the input, {quality}{facts['seconds']:.1f} s"
+        f"1/{facts['ratio']:.1f} of the input, {quality}{facts['seconds']:.1f} s{by_engine(facts)}"
     )

@@ -11,6 +11,8 @@ import click
 
 from jndcodec.capacity import cores, free_memory
 from jndcodec.cli.report import json_option
+from jndcodec.model.choice import ENGINES
+from jndcodec.threads import limit_blas
 
 MEMORY_PER_JOB = 1_500_000_000  # bytes (docs/BENCHMARKS.md, "Folders")
 FILES_PER_JOB = 4  # fewer are done before another worker has its model
@@ -135,6 +137,13 @@ transform_options = stack(
 
 device_options = stack(
     transform_options,
+    click.option(
+        "--engine",
+        type=click.Choice(ENGINES),
+        default="auto",
+        show_default=True,
+        help="What runs the transforms: onnx starts at once, torch has GPUs, bf16 and efforts from 4 on.",
+    ),
     click.option("--threads", type=click.IntRange(1), help="CPU threads.  [default: all cores, shared among --jobs]"),
 )
 
@@ -151,5 +160,8 @@ def choose_jobs(jobs: int | None, files: int, device: str) -> int:
 
 
 def threads_per_job(threads: int | None, jobs: int) -> int | None:
-    """As asked for; else the cores divided among several jobs; None (torch's own choice) for a single one."""
-    return threads or (max(1, cores() // jobs) if jobs > 1 else None)
+    """As asked for; else the cores divided among several jobs; None (the engine's own choice) for a single one."""
+    each = threads or (max(1, cores() // jobs) if jobs > 1 else None)
+    if each:
+        limit_blas(each)
+    return each

@@ -88,3 +88,8 @@ class Total:
         if self._done and self.verb == "coded":
             line += f", saved {100 * (1 - self._bytes_out / max(1, self._bytes_in)):.0f} %"
         click.echo(line, err=True)
+
+
+def by_engine(facts: dict[str, Any]) -> str:
+    """Which engine ran the networks, where any did."""
+    return f" ({facts['engine']})" if facts["engine"] else ""

@@ -5,10 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from jndcodec.effort import level_of
-from jndcodec.effort.refine import refine
-from jndcodec.effort.settle import settle
+from jndcodec.errors import InputError
 from jndcodec.model.interface import Compressed, Model, Progress, silent
-from jndcodec.model.native import NativeModel
 
 DESCENT = 0.9  # about the share of gradient descent in the time of a level that has it, for progress
 
@@ -17,8 +15,15 @@ def compress(model: Model, rgb: np.ndarray, t: int, effort: int, progress: Progr
     """Code uint8 (H, W, 3) at the knob t, 0 … 65535; effort 1 … 9 trades time for bytes. A model of the zoo has one
     level only. InputError where there is no such level; progress is called with the share done."""
     level = level_of(effort)
-    if not level.steps or not isinstance(model, NativeModel):
+    if not level.steps or not model.exact:
         return model.compress(rgb, t, level.dead_zone, progress)
+    if model.engine != "torch":
+        raise InputError(f"effort {effort} descends along gradients, which the engine torch has alone")
+    from jndcodec.effort.refine import refine
+    from jndcodec.effort.settle import settle
+    from jndcodec.model.native import NativeModel
+
+    assert isinstance(model, NativeModel)
     y, energies = model.analyse(rgb, t)
     z = model.hyper_analyse(y, energies, t)
     single_pass, _ = model.code(rgb, y, z, t, level.dead_zone)

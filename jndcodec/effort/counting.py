@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from jndcodec.effort import SINGLE_PASS, level_of
-from jndcodec.entropy.dead_zone import quantiser
+from jndcodec.entropy.rounding import quantiser
 from jndcodec.entropy.scale_network import T_MAX
 from jndcodec.entropy.tables import COUNT, Tables, fitted_tables
 from jndcodec.model.interface import size_of

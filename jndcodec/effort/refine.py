@@ -24,12 +24,12 @@ from jndcodec.effort.objective import Objective
 from jndcodec.entropy.lookup import audible, table_index
 from jndcodec.entropy.scale_network import T_MAX
 from jndcodec.model.context import step_masks
+from jndcodec.model.grid import CELL, STRIDE_Y, STRIDE_Z, hyper_size
 from jndcodec.model.interface import Progress
 from jndcodec.model.layers import gaussian_bits
 from jndcodec.model.native import NativeModel
 from jndcodec.model.tiling import Span, windows
-from jndcodec.model.transforms import hyper_size
-from jndcodec.model.vbr import CELL, STRIDE_Y, STRIDE_Z, JlcVbr
+from jndcodec.model.vbr import JlcVbr
 
 WINDOW = 64  # elements of y on a side: 1024 pixels, about 1 GB
 HALO = 8  # elements of y, a multiple of CELL; g_s reaches about as far

@@ -16,9 +16,9 @@ from torch import Tensor
 from jndcodec.effort.objective import Objective
 from jndcodec.effort.refine import over_z, pixels_of
 from jndcodec.entropy.scale_network import T_MAX
+from jndcodec.model.grid import CELL
 from jndcodec.model.interface import Compressed
 from jndcodec.model.native import Coded, NativeModel
-from jndcodec.model.vbr import CELL
 
 ROUNDINGS = (0.0, 1.0)  # shares of the dead zones
 CORRECTIONS = 3  # at most

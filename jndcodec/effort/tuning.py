@@ -17,7 +17,8 @@ import numpy as np
 from torch import Tensor, from_numpy
 
 from jndcodec.effort.objective import Objective
-from jndcodec.entropy.dead_zone import CALIBRATION_KEY, DISTORTION, Quantise, dead_zones, quantiser
+from jndcodec.entropy.dead_zone import CALIBRATION_KEY, DISTORTION, dead_zones
+from jndcodec.entropy.rounding import Quantise, quantiser
 from jndcodec.entropy.scale_network import T_MAX
 from jndcodec.model.interface import size_of
 from jndcodec.model.native import NativeModel

@@ -7,7 +7,6 @@ already holds VGG-16.
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import os
 import shutil
@@ -21,6 +20,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from jndcodec.capacity import installed
 from jndcodec.errors import DependencyError
 
 if TYPE_CHECKING:
@@ -49,7 +49,9 @@ class Metric:
 
 
 def _needs_package(module: str, package: str) -> Callable[[], str | None]:
-    return lambda: None if importlib.util.find_spec(module) else f"pip install {package}"
+    """Of a metric that computes in torch."""
+    needed = ((module, package), ("torch", "torch"))
+    return lambda: next((f"pip install {name}" for place, name in needed if not installed(place)), None)
 
 
 def as_tensor(rgb: np.ndarray) -> torch.Tensor:
@@ -87,7 +89,7 @@ def lpips(reference: np.ndarray, distorted: np.ndarray) -> float:
 
 def _vgg16_missing() -> str | None:
     for module in ("DISTS_pytorch", "torchvision"):
-        if not importlib.util.find_spec(module):
+        if not (installed(module) and installed("torch")):
             return "pip install DISTS-pytorch torchvision"
     home = os.environ.get("TORCH_HOME") or Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "torch"
     if not list(Path(home).glob("hub/checkpoints/vgg16-397923af.pth")):
@@ -141,7 +143,7 @@ def butteraugli(reference: np.ndarray, distorted: np.ndarray) -> float:
 def ffmpeg_with_vmaf() -> str | None:
     """An ffmpeg that has libvmaf: the one on PATH, or that of the package imageio-ffmpeg."""
     candidates = [shutil.which("ffmpeg")]
-    if importlib.util.find_spec("imageio_ffmpeg"):
+    if installed("imageio_ffmpeg"):
         import imageio_ffmpeg
 
         candidates.append(imageio_ffmpeg.get_ffmpeg_exe())

@@ -15,14 +15,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from jndcodec.entropy.dead_zone import quantiser
+from jndcodec.entropy.rounding import quantiser
 from jndcodec.entropy.symbols import SYMBOL_LIMIT, Symbols
 from jndcodec.errors import JndcodecError
+from jndcodec.model.exact import up_to_last
+from jndcodec.model.grid import WINDOW, latent_size
 from jndcodec.model.interface import Compressed, size_of
 from jndcodec.model.means import Means, as_tensor
-from jndcodec.model.native import NativeModel, up_to_last
+from jndcodec.model.native import NativeModel
 from jndcodec.model.tiling import Span
-from jndcodec.model.transforms import WINDOW, latent_size
 
 
 @dataclass(frozen=True)

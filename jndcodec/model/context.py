@@ -12,11 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from jndcodec.model.grid import CONTEXT_ORDER
 from jndcodec.model.layers import conv
-
-STEPS = 4
-# CONTEXT_ORDER[step][channel quarter] is the position in the 2x2 cell (row * 2 + column) that is refined in that step.
-CONTEXT_ORDER = ((0, 1, 2, 3), (3, 2, 1, 0), (2, 3, 0, 1), (1, 0, 3, 2))
 
 
 def step_masks(channels: int, height: int, width: int, device: torch.device) -> list[Tensor]:

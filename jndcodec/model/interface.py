@@ -31,12 +31,13 @@ class Compressed:
 
 
 class Model(Protocol):
-    """A codec's engine. Pictures are uint8 (H, W, 3); t is the rate knob, 0 … 65535."""
+    """What turns pictures into streams. Pictures are uint8 (H, W, 3); t is the rate knob, 0 … 65535."""
 
     id: bytes  # 8 bytes, in every file
     name: str
     exact: bool  # integers alone decide the symbols
     variable_rate: bool  # whether t does anything
+    engine: str  # what runs the networks: "onnx" or "torch"
 
     def compress(self, rgb: np.ndarray, t: int, dead_zone: float = 1.0, progress: Progress = silent) -> Compressed:
         """Code a picture in one pass; `dead_zone`: the share of the model's dead zones that rounding uses."""

@@ -8,8 +8,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from jndcodec.model.grid import BLOCK
 from jndcodec.model.layers import join_quarters, to_blocks
-from jndcodec.model.vbr import BLOCK, JlcVbr
+from jndcodec.model.vbr import JlcVbr
 
 DEAD_GAIN = 0.0025  # squared gain of a channel that is switched off at a rate
 ROUNDING_NOISE = 1 / 12  # variance of the rounding error, in squared steps

@@ -9,12 +9,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from jndcodec.entropy.dead_zone import Quantise
+from jndcodec.entropy.rounding import Quantise
 from jndcodec.entropy.symbols import SYMBOL_LIMIT
-from jndcodec.model.context import STEPS, put_step, step_masks, take_step
+from jndcodec.model.context import put_step, step_masks, take_step
+from jndcodec.model.grid import CELL, H_S_HALO, STEPS, strips
 from jndcodec.model.tiling import Span
-from jndcodec.model.transforms import H_S_HALO, Transforms, strips
-from jndcodec.model.vbr import CELL
+from jndcodec.model.transforms import Transforms
 
 
 class Means:

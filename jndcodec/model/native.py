@@ -13,22 +13,17 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from jndcodec.container.jlc import read_varint, varint
-from jndcodec.entropy.dead_zone import Quantise, calibrated_dead_zones, quantiser
-from jndcodec.entropy.scale_network import ACTIVATION_BITS
+from jndcodec.entropy.rounding import Quantise, quantiser
 from jndcodec.entropy.symbols import SYMBOL_LIMIT, Symbols
-from jndcodec.entropy.tables import DETAIL_FROM, Tables
-from jndcodec.errors import FormatError, SymbolError
+from jndcodec.model.exact import ExactStage, up_to_last
+from jndcodec.model.grid import WINDOW, latent_size
 from jndcodec.model.interface import Compressed, Progress, silent, size_of
 from jndcodec.model.means import Means, as_tensor
 from jndcodec.model.tiling import Span
-from jndcodec.model.transforms import H_S_HALO, WINDOW, Transforms, hyper_size, latent_size, strips
-from jndcodec.model.vbr import CELL
-from jndcodec.weights import ModelInfo, load_tensors, read_scale_network
+from jndcodec.model.transforms import Transforms
+from jndcodec.weights import ModelInfo, load_tensors
 
 ANALYSIS, SYNTHESIS = 0.5, 0.6  # about the shares of g_a and g_s in the time of their directions, for progress
-# Channels of detail whose usual scale lies this many table steps below the smallest table are not tried by the encoder.
-FAINT = 16
 
 Prediction = tuple[Span, Span, Tensor]  # what `Transforms.predictions` yields
 
@@ -43,22 +38,16 @@ class Coded:
     predictions: list[Prediction] | None
 
 
-class NativeModel(Transforms):
-    """Codes pictures with one weights file."""
+class NativeModel(Transforms, ExactStage):
+    """Codes pictures with one weights file in torch."""
 
-    exact = True
-    variable_rate = True
+    engine = "torch"
 
     def __init__(self, info: ModelInfo, device: str = "auto", precision: str = "auto") -> None:
         tensors = load_tensors(info)
-        super().__init__(info, tensors, device, precision)
-        self.info = info
-        self.name = info.name
-        self.id = bytes.fromhex(info.id)
-        self.m = self.float_model.config.m
-        self.scale_network = read_scale_network(tensors)
-        self.tables = Tables(*(tensors[f"tables.{part}"] for part in ("cdf", "size", "offset")))
-        self.dead_zone = torch.from_numpy(calibrated_dead_zones(info.calibration, self.tables)).to(self.device)
+        Transforms.__init__(self, info, tensors, device, precision)
+        ExactStage.__init__(self, info, tensors)
+        self.dead_zone = torch.from_numpy(self.dead_zones).to(self.device)
 
     # -- the two directions (jndcodec.model.interface)
 
@@ -146,52 +135,3 @@ class NativeModel(Transforms):
         if not symbols.shape[1]:
             return 0.0
         return self.float_model.undetail(self.float_model.reconstruction(symbols.float(), index), knob)
-
-    # -- the exact stage
-
-    def pack(self, symbols: Symbols) -> tuple[bytes, bytes]:
-        """Both streams: z's, and y's behind the number of channels of detail."""
-        z, y = symbols.pack(self.tables)
-        return z, varint(symbols.y.shape[2] - self.m) + y
-
-    def unpack(self, z_stream: bytes, y_stream: bytes, t: int, size: tuple[int, int]) -> Symbols:
-        """Entropy-decode both streams. FormatError where they are not what this model writes."""
-        rows, columns = latent_size(*size)
-        config = self.float_model.config
-        index_z = self.scale_network.indexes_z(t)
-        z = Symbols.unpack_z(z_stream, (*hyper_size(rows, columns), config.cz), index_z, self.tables)
-        count, at = read_varint(y_stream, 0, len(y_stream))
-        if count > config.detail:
-            raise FormatError("damaged .jlc file: more detail than its model has")
-        index = self.indexes(z, t, (rows, columns), count)
-        return Symbols(z, Symbols.unpack_y(y_stream[at:], index, self.tables), index_z, index)
-
-    def unpack_checked(self, z: bytes, y: bytes, symbols_crc: int, t: int, size: tuple[int, int]) -> Symbols:
-        """The same; SymbolError where the symbols are not those that were encoded."""
-        symbols = self.unpack(z, y, t, size)
-        if symbols.crc() != symbols_crc:
-            raise SymbolError(
-                "the symbols differ from those that were encoded, though the file is whole: "
-                "the probability tables came out different here; please report this with the file"
-            )
-        return symbols
-
-    def indexes(self, z: np.ndarray, t: int, size: tuple[int, int], count: int) -> np.ndarray:
-        """Table index of every element of y and of `count` channels of detail, uint8 (h, w, m + count)."""
-        index = np.empty((*size, self.m + count), np.uint8)
-        for span in strips(*size, H_S_HALO):
-            part = self.scale_network.indexes_y(z[span.outer], t, self.m + count)
-            target = index[span.scaled(CELL).target]
-            target[:] = part[span.scaled(CELL).inner][: target.shape[0], : target.shape[1]]
-        detail = index[..., self.m :]
-        detail *= detail >= DETAIL_FROM
-        return index
-
-    def audible(self, t: int) -> int:
-        """How many channels of detail the encoder tries: up to the last whose usual scale is not FAINT."""
-        return up_to_last(self.scale_network.usual(t)[self.m :] > -FAINT << ACTIVATION_BITS)
-
-
-def up_to_last(flags: np.ndarray) -> int:
-    """The number of entries up to the last that is true."""
-    return int(np.flatnonzero(flags)[-1]) + 1 if flags.any() else 0

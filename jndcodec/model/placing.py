@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import FunctionCtx, once_differentiable
 
-from jndcodec.entropy.dead_zone import round_off
+from jndcodec.entropy.rounding import round_off
 
 
 class Placed(torch.autograd.Function):

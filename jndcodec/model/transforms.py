@@ -6,7 +6,6 @@ W over 16, rounded up.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
 
@@ -17,14 +16,10 @@ from torch import Tensor, nn
 from jndcodec.entropy.scale_network import T_MAX
 from jndcodec.model.build import build_model
 from jndcodec.model.device import choose_device, choose_dtype, keep_freed_memory
+from jndcodec.model.grid import CELL, H_A_HALO, STRIDE_Y, WINDOW, latent_size, reaches, strips
 from jndcodec.model.interface import Progress, silent
-from jndcodec.model.tiling import Span, read_padded, spans, windows
-from jndcodec.model.vbr import CELL, STRIDE_Y
+from jndcodec.model.tiling import Span, read_padded, windows
 from jndcodec.weights import ModelInfo
-
-WINDOW = 128  # elements of y on a side of what the transforms read at once: 2048 pixels
-STRIP = 32768  # elements of y per channel in what the hyper transforms and the context read at once
-H_A_HALO, H_S_HALO = 2, 1  # receptive fields of h_a and h_s beyond an element of z, in elements of z
 
 
 class Transforms:
@@ -39,8 +34,7 @@ class Transforms:
             if isinstance(module, nn.Conv2d):
                 module.to(self.dtype)  # as autocast would, but once
         config = self.float_model.config
-        self.g_a_halo = math.ceil((config.s8 + 2) / 2) + config.s16  # in elements of y
-        self.g_s_halo = math.ceil((config.s8 + 1) / 2) + config.s16
+        self.g_a_halo, self.g_s_halo = reaches(config.s8, config.s16)
 
     @torch.inference_mode()
     def analyse(self, rgb: np.ndarray, t: int, progress: Progress = silent) -> tuple[Tensor, Tensor]:
@@ -103,18 +97,3 @@ class Transforms:
 
     def autocast(self) -> AbstractContextManager:
         return torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32)
-
-
-def strips(rows: int, columns: int, halo: int) -> list[Span]:
-    """Strips over the rows of z such that y (rows, columns) holds at most about STRIP elements of a channel in one."""
-    return list(spans(math.ceil(rows / CELL), max(1, STRIP // (columns * CELL)), halo))
-
-
-def latent_size(height: int, width: int) -> tuple[int, int]:
-    """(rows, columns) of y for a picture."""
-    return math.ceil(height / STRIDE_Y), math.ceil(width / STRIDE_Y)
-
-
-def hyper_size(rows: int, columns: int) -> tuple[int, int]:
-    """(rows, columns) of z for those of y."""
-    return math.ceil(rows / CELL), math.ceil(columns / CELL)

@@ -26,10 +26,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from jndcodec.entropy.dead_zone import round_off, slopes
 from jndcodec.entropy.lookup import audible, look_up, table_index
+from jndcodec.entropy.rounding import round_off, slopes
 from jndcodec.entropy.tables import COUNT, SCALE_MIN
-from jndcodec.model.context import STEPS, Context, step_masks
+from jndcodec.model.context import Context, step_masks
+from jndcodec.model.grid import BLOCK, STEPS
 from jndcodec.model.layers import (
     BlockDct,
     RateGain,
@@ -44,11 +45,7 @@ from jndcodec.model.layers import (
 )
 from jndcodec.model.placing import Placed
 
-STRIDE_Y = 16
-CELL = 4  # elements of y on a side of one of z
-STRIDE_Z = STRIDE_Y * CELL
 LEAST = math.log(SCALE_MIN) + 1e-4  # a log scale that bits can be counted under
-BLOCK = 768  # numbers in a 16x16 block of a picture
 
 
 @lru_cache(maxsize=2)

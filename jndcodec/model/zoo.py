@@ -49,6 +49,7 @@ class ZooModel:
 
     exact = False
     variable_rate = False
+    engine = "torch"
 
     def __init__(self, path: str | Path, device: str = "auto") -> None:
         """ModelError where the file is not a checkpoint of one of the three architectures."""

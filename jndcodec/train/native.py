@@ -49,8 +49,9 @@ def build_native(settings: Settings, tiles: Callable[[], Tensor]) -> nn.Module:
 
 def start_native(settings: Settings, tiles: Callable[[], Tensor]) -> nn.Module:
     """jlc-vbr from a weights file, a checkpoint, or the KLT of the training tiles."""
+    from jndcodec.model.grid import BLOCK
     from jndcodec.model.klt import init_klt
-    from jndcodec.model.vbr import BLOCK, JlcVbr, VbrConfig
+    from jndcodec.model.vbr import JlcVbr, VbrConfig
 
     overrides = parse_config(settings.config)
     if settings.init.endswith(WEIGHTS):
