@@ -43,15 +43,18 @@ if TYPE_CHECKING:
         @property
         def id(self) -> bytes: ...
 
-        def encode(self, image: Source, **options: Any) -> bytes: ...
+        @property
+        def encode(self) -> Callable[..., bytes]: ...
 
-        def decode(self, data: Encoded, **options: Any) -> Image.Image: ...
+        @property
+        def decode(self) -> Callable[..., Image.Image]: ...
 
 
 WINDOW = 4  # batches of pictures that are looked at together for equal sizes
 THREADS = 4
 ON_GPU, ON_CPU = 8, 1  # pictures in a batch by default: a CPU is busy with one
-Item, Result = TypeVar("Item"), TypeVar("Result")
+Item = TypeVar("Item")
+Result = TypeVar("Result")
 
 
 Key = tuple[bytes, bytes, int, tuple[int, int]]

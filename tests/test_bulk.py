@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from cli_tools import tree
+from cli_tools import run, tree
 from PIL import Image
 
 pa = pytest.importorskip("pyarrow")
@@ -26,6 +26,7 @@ from jndcodec.bulk.manifest import SCHEMA, Manifest  # noqa: E402
 from jndcodec.bulk.places import PART, Place  # noqa: E402
 from jndcodec.bulk.stages import Decode, Encode  # noqa: E402
 from jndcodec.bulk.work import Worker, plan, unrecorded  # noqa: E402
+from jndcodec.cli.bulk import describe  # noqa: E402
 from jndcodec.cli.paths import JLC_SUFFIXES, decoded_name, encoded_name  # noqa: E402
 from jndcodec.codec import Codec  # noqa: E402
 from jndcodec.errors import DataError, InputError, OutputError  # noqa: E402
@@ -301,9 +302,54 @@ def test_an_object_store_over_the_wire(bucket, pictures, encoded, tmp_path: Path
 
 def test_a_target_that_is_not_empty_is_left_alone(pictures, tmp_path: Path, tiny_weights: Path) -> None:
     pytest.importorskip("ray")
-    from jndcodec.bulk.engine import Means, run
+    from jndcodec.bulk.engine import Means
+    from jndcodec.bulk.engine import run as run_job
 
     (tmp_path / "out").mkdir()
     (tmp_path / "out/mine").write_bytes(b"x")
     with pytest.raises(OutputError, match="--resume"):
-        run(job_for(tmp_path, tmp_path / "out", tiny_weights), Means(), watch=lambda progress: None)
+        run_job(job_for(tmp_path, tmp_path / "out", tiny_weights), Means(), watch=lambda progress: None)
+
+
+def test_the_commands_describe_the_jobs_that_they_run(
+    pictures, tmp_path: Path, tiny_weights: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """There and back by the command line, each job done here instead of on Ray."""
+    engine = pytest.importorskip("jndcodec.bulk.engine", exc_type=ImportError)
+    seen: list[object] = []
+
+    def here(job: Job, means: object, *, resume: bool, force: bool, watch: object) -> pa.Table:
+        seen.append((means, resume, force))
+        return pa.Table.from_pylist(do(job), SCHEMA)
+
+    monkeypatch.setattr(engine, "run", here)
+    (tmp_path / "in").mkdir()
+    for name, data in (("a.png", pictures[0]), ("b.jpg", b"damaged")):
+        (tmp_path / "in" / name).write_bytes(data)
+    options = ("--weights", tiny_weights, "--concurrency", 3, "--gpus-per-worker", 0.25)
+    source, small = tmp_path / "in", tmp_path / "out"
+    encode = run("bulk", "encode", source, "--out", small, "-q", 90, "--lossy", *options, "--resume")
+    assert encode.exit_code == 3 and "1 failed: see `error` in" in encode.stderr
+    codec = Codec(weights=tiny_weights, device="cpu")
+    data = codec.encode(pictures[0], quality=90, lossless=False)
+    assert (tmp_path / "out/a.png.jlc").read_bytes() == data
+    decode = run("bulk", "decode", small, "--out", tmp_path / "back", "--format", "tif", *options, "--force")
+    assert decode.exit_code == 0 and tree(tmp_path / "back") == ["a.png.tif"]
+    assert np.array_equal(np.asarray(Image.open(tmp_path / "back/a.png.tif")), np.asarray(codec.decode(data)))
+    assert seen == [(engine.Means("local", 3, 1, 0.25), True, False), (engine.Means("local", 3, 1, 0.25), False, True)]
+
+
+def test_the_progress_line() -> None:
+    engine = pytest.importorskip("jndcodec.bulk.engine", exc_type=ImportError)
+    progress = engine.Progress(
+        pictures=50,
+        failed=2,
+        kept=7,
+        bytes_in=9_000_000,
+        bytes_out=1_000_000,
+        bytes_total=40,
+        bytes_done=10,
+        seconds=25,
+    )
+    assert describe(progress) == "50 pictures, 2.0/s, 0.36 MB/s, saved 8 MB, 2 failed, 7 done before, 0:01:15 left"
+    assert describe(engine.Progress(bytes_out=5)).startswith("0 pictures, 0.0/s, 0.00 MB/s, grown by 5 B")

@@ -115,7 +115,7 @@ def test_a_killed_worker_loses_nothing(cluster, folder, expected, tmp_path: Path
     stderr = job.communicate(timeout=120)[1]
     assert job.returncode == 3, stderr
     check(tmp_path / "out", expected)
-    assert largest < 1.5e9  # what docs/BULK.md says
+    assert largest < 1e9  # small pictures: the libraries and the model
     last = stderr.splitlines()[-2]
     assert re.match(rf"{PICTURES} pictures, [\d.]+/s, [\d.]+ MB/s, saved .*, {DAMAGED} failed", last), stderr
 

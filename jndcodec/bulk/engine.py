@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any, cast
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -116,7 +117,9 @@ def _results(job: Job, units: list[str], means: Means) -> Iterator[pa.Table]:
     if not units:
         return
     concurrency = means.concurrency or _room(means)
-    data = ray.data.from_items([{"unit": unit} for unit in units], override_num_blocks=min(len(units), MOST_BLOCKS))
+    data: ray.data.Dataset = ray.data.from_items(
+        [{"unit": unit} for unit in units], override_num_blocks=min(len(units), MOST_BLOCKS)
+    )
     data = data.map_batches(
         Worker,
         fn_constructor_args=(job,),
@@ -127,7 +130,7 @@ def _results(job: Job, units: list[str], means: Means) -> Iterator[pa.Table]:
     )
     try:
         for batch in data.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0):
-            yield batch.cast(SCHEMA)
+            yield cast(pa.Table, batch).cast(SCHEMA)
     except RayError as error:
         lines = [line for line in str(error).splitlines() if line.strip()]
         raise JndcodecError(f"Ray gave up: {lines[-1].strip() if lines else type(error).__name__}") from error
@@ -151,7 +154,7 @@ def _cluster(means: Means) -> Iterator[None]:
     if ray.is_initialized():
         yield
         return
-    options = {"logging_level": logging.ERROR, "log_to_driver": False}
+    options: dict[str, Any] = {"logging_level": logging.ERROR, "log_to_driver": False}
     try:
         if means.ray == LOCAL:
             cpus = max(cores(), (means.concurrency or 1) * means.threads)

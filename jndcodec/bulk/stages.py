@@ -54,7 +54,7 @@ class Stage:
         else:
             values = batch.column(self._column).to_pylist()
         coded = self.run(values)
-        columns = {
+        columns: dict[str, list[Any]] = {
             self._output: [one.data for one in coded],
             "error": [one.error for one in coded],
             "seconds": [one.seconds for one in coded],
@@ -176,7 +176,7 @@ class Decode(Stage):
 
         super().__init__(column, output, batch_size)
         self._format, self._options = format_for(suffix), options
-        self._where = {"weights": weights, "device": device, "precision": precision, "threads": threads}
+        self._where: dict[str, Any] = {"weights": weights, "device": device, "precision": precision, "threads": threads}
 
     def _code(self, value: bytes) -> Coded:
         from jndcodec.codec import decode
@@ -208,7 +208,7 @@ class Decode(Stage):
 
 def _array(values: list[Any], kind: type | None) -> np.ndarray:
     """Numbers with NaN for None; bytes and strings as objects, so that zeros at their ends stay."""
-    array = np.empty(len(values), kind or object)
+    array: np.ndarray = np.empty(len(values), kind or object)
     array[:] = values
     return array
 

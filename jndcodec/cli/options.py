@@ -14,7 +14,7 @@ from jndcodec.cli.report import json_option
 from jndcodec.model.choice import ENGINES
 from jndcodec.threads import limit_blas
 
-MEMORY_PER_JOB = 1_500_000_000  # bytes (docs/BENCHMARKS.md, "Folders")
+MEMORY_PER_JOB = 2_000_000_000  # bytes; a picture of 12 megapixels takes 1.6 (docs/BENCHMARKS.md, "Many pictures")
 FILES_PER_JOB = 4  # fewer are done before another worker has its model
 MOST_JOBS_ON_GPU = 8  # each takes half a gigabyte there for CUDA itself
 _MULTIPLES = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9}
@@ -113,7 +113,7 @@ files_options = stack(
         default="auto",
         show_default=True,
         help="Files worked on at the same time, each in a process of its own. auto: of many files, as many as there "
-        "are cores and 1.5 GB of memory for each (enough for 25 megapixels).",
+        "are cores and 2 GB of memory for each (12 megapixels take 1.6).",
     ),
     json_option,
 )

@@ -104,8 +104,8 @@ class BatchCoder:
         t, parts, m = [one.t for one, _ in good], [symbols for _, symbols in good], model.m
         knob = model.knob(t)
         z_hat = as_tensor(np.stack([symbols.z for symbols in parts])).float()
-        main = [np.stack([array[..., :m] for array in arrays]) for arrays in _y_and_index(parts)]
-        y_hat = Means(model).reconstruct(z_hat, *main, t)
+        main, index_main = (np.stack([array[..., :m] for array in arrays]) for arrays in _y_and_index(parts))
+        y_hat = Means(model).reconstruct(z_hat, main, index_main, t)
         count = max(symbols.y.shape[2] for symbols in parts) - m
         with model.autocast():
             c = net.predict(y_hat, knob)
@@ -117,8 +117,7 @@ class BatchCoder:
                 c = c + net.undetail(net.reconstruction(detail.float(), index), knob)
         pixels = iter(self._pixels(c))
         height, width = files[0].size
-        rows = [None if symbols is None else next(pixels)[:height, :width] for symbols in found]
-        return rows
+        return [None if symbols is None else next(pixels)[:height, :width] for symbols in found]
 
     def _pixels(self, c: Tensor) -> np.ndarray:
         """(N, 16h, 16w, 3): one copy off the device for all."""
