@@ -28,7 +28,6 @@ from jndcodec.bulk.stages import Decode, Encode  # noqa: E402
 from jndcodec.bulk.work import Worker, plan, unrecorded  # noqa: E402
 from jndcodec.cli.bulk import describe  # noqa: E402
 from jndcodec.cli.paths import JLC_SUFFIXES, decoded_name, encoded_name  # noqa: E402
-from jndcodec.codec import Codec  # noqa: E402
 from jndcodec.errors import DataError, InputError, OutputError  # noqa: E402
 from jndcodec.images.suffixes import PICTURE_SUFFIXES  # noqa: E402
 
@@ -40,7 +39,7 @@ def pictures(photo) -> list[bytes]:
 
 @pytest.fixture(scope="module")
 def encoded(pictures: list[bytes], tiny_weights: Path) -> list[bytes]:
-    codec = Codec(weights=tiny_weights, device="cpu")
+    codec = Encode(weights=str(tiny_weights))._codec
     return [codec.encode(data) for data in pictures]
 
 
@@ -82,12 +81,14 @@ def test_batches_come_back_as_what_they_were(pictures, encoded, tiny_weights: Pa
 
 def test_stages_in_batches_give_the_same(pictures, encoded, tiny_weights: Path) -> None:
     values = [pictures[0], None, b"damaged", *pictures[1:]]
-    encode = Encode(weights=str(tiny_weights), batch_size=3)
+    one_by_one = Encode(weights=str(tiny_weights), engine="torch")
+    encode = Encode(weights=str(tiny_weights), engine="torch", batch_size=3)
     coded = encode.run(values)
+    encoded = [one.data for one in one_by_one.run(pictures)]
     assert [one.data for one in coded] == [encoded[0], None, None, *encoded[1:]]
     assert [one.exit_code for one in coded] == [None, 3, 3, *[None] * 4]
     files = [encoded[0], None, b"damaged", *encoded[1:]]
-    single, batched = (Decode(weights=str(tiny_weights), batch_size=n).run(files) for n in (1, 3))
+    single, batched = (Decode(weights=str(tiny_weights), engine="torch", batch_size=n).run(files) for n in (1, 3))
     assert [(one.data, one.error) for one in single] == [(one.data, one.error) for one in batched]
 
 
@@ -330,7 +331,7 @@ def test_the_commands_describe_the_jobs_that_they_run(
     source, small = tmp_path / "in", tmp_path / "out"
     encode = run("bulk", "encode", source, "--out", small, "-q", 90, "--lossy", *options, "--resume")
     assert encode.exit_code == 3 and "1 failed: see `error` in" in encode.stderr
-    codec = Codec(weights=tiny_weights, device="cpu")
+    codec = Encode(weights=str(tiny_weights))._codec
     data = codec.encode(pictures[0], quality=90, lossless=False)
     assert (tmp_path / "out/a.png.jlc").read_bytes() == data
     decode = run("bulk", "decode", small, "--out", tmp_path / "back", "--format", "tif", *options, "--force")

@@ -21,9 +21,9 @@ ray = pytest.importorskip("ray")
 import pyarrow as pa  # noqa: E402
 import pyarrow.parquet as pq  # noqa: E402
 
+from jndcodec.bulk import Encode  # noqa: E402
 from jndcodec.bulk.manifest import SCHEMA, Manifest  # noqa: E402
 from jndcodec.bulk.places import Place  # noqa: E402
-from jndcodec.codec import Codec  # noqa: E402
 from jndcodec.errors import OutputError  # noqa: E402
 
 PICTURES, DAMAGED, KINDS = 300, 5, 3
@@ -60,7 +60,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory, photo) -> Path:
 
 @pytest.fixture(scope="module")
 def expected(folder: Path, tiny_weights: Path) -> list[bytes]:
-    codec = Codec(weights=tiny_weights, device="cpu")
+    codec = Encode(weights=str(tiny_weights))._codec
     return [codec.encode(folder / f"0/{i:03}.png") for i in (KINDS, 1, 2)]
 
 
@@ -146,8 +146,6 @@ def test_a_killed_job_goes_on(cluster, folder, expected, tmp_path: Path, tiny_we
 
 
 def test_rays_own_pipeline(cluster, folder, expected, tiny_weights: Path) -> None:
-    from jndcodec.bulk import Encode
-
     data = ray.data.read_binary_files(str(folder / "0"), include_paths=True, override_num_blocks=4)
     data = data.limit(20).map_batches(
         Encode, fn_constructor_kwargs={"weights": str(tiny_weights)}, batch_format="pyarrow", batch_size=4,

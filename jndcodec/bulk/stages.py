@@ -119,6 +119,7 @@ class Encode(Stage):
         weights: str | None = None,
         device: str = "auto",
         precision: str = "auto",
+        engine: str = "auto",
         threads: int | None = None,
         batch_size: int = 1,
         estimate_jnd: bool = False,
@@ -131,7 +132,8 @@ class Encode(Stage):
         from jndcodec.codec import Codec
 
         super().__init__(column, output, batch_size)
-        self._codec = Codec(model, weights=weights, device=device, precision=precision, threads=threads)
+        engine = _for_many(engine)
+        self._codec = Codec(model, weights=weights, device=device, precision=precision, engine=engine, threads=threads)
         self._estimate, self._options = estimate_jnd, options
 
     def _code(self, value: bytes) -> Coded:
@@ -166,6 +168,7 @@ class Decode(Stage):
         weights: str | None = None,
         device: str = "auto",
         precision: str = "auto",
+        engine: str = "auto",
         threads: int | None = None,
         batch_size: int = 1,
         **options: Any,
@@ -176,7 +179,13 @@ class Decode(Stage):
 
         super().__init__(column, output, batch_size)
         self._format, self._options = format_for(suffix), options
-        self._where: dict[str, Any] = {"weights": weights, "device": device, "precision": precision, "threads": threads}
+        self._where: dict[str, Any] = {
+            "weights": weights,
+            "device": device,
+            "precision": precision,
+            "engine": _for_many(engine),
+            "threads": threads,
+        }
 
     def _code(self, value: bytes) -> Coded:
         from jndcodec.codec import decode
@@ -204,6 +213,14 @@ class Decode(Stage):
         stream = BytesIO()
         write_image(image, stream, self._format)
         return Coded(stream.getvalue())
+
+
+def _for_many(engine: str) -> str:
+    """From the first picture on the one that `Codec` would end with: what a picture becomes must not depend on what its
+    worker did before."""
+    from jndcodec.model.choice import torch_is_faster
+
+    return "torch" if engine == "auto" and torch_is_faster() else engine
 
 
 def _array(values: list[Any], kind: type | None) -> np.ndarray:
