@@ -110,7 +110,7 @@ def test_only_elements_that_may_matter_are_coded(shipped: Codec, rgb: np.ndarray
         symbols = shipped.model.unpack(jlc.sections[Section.Z], jlc.sections[Section.Y], jlc.t, (128, 256))
         detail = symbols.index_y[..., shipped.model.m :]
         assert ((detail == 0) | (detail >= DETAIL_FROM)).all()
-        assert detail.shape[2] == 0 or symbols.y[..., -1].any()
+        assert detail.shape[2] == 0 or symbols.y[..., -1].any()  # no channel for nothing
         counts.append(int((detail > 0).sum()))
     assert counts[0] < counts[1] < counts[2]
 

@@ -18,7 +18,7 @@ from torch import Tensor
 from jndcodec.entropy.rounding import quantiser
 from jndcodec.entropy.symbols import SYMBOL_LIMIT, Symbols
 from jndcodec.errors import JndcodecError
-from jndcodec.model.exact import up_to_last
+from jndcodec.model.exact import up_to_last, worth_having
 from jndcodec.model.grid import WINDOW, latent_size
 from jndcodec.model.interface import Compressed, size_of
 from jndcodec.model.means import Means, as_tensor
@@ -77,7 +77,7 @@ class BatchCoder:
             as_tensor(out[..., m : m + count]).copy_(symbols)
 
         def pack(i: int) -> Compressed:
-            kept = slice(None, m + up_to_last(out[i, ..., m:].any((0, 1))))
+            kept = slice(None, m + worth_having(out[i, ..., m:]))
             symbols = Symbols(z_out[i], out[i][..., kept], index_z, index[i][..., kept])
             streams = model.pack(symbols)
             crc = symbols.crc()

@@ -15,6 +15,7 @@ from jndcodec.weights import ModelInfo, read_scale_network
 
 # Channels of detail whose usual scale lies this many table steps below the smallest table are not tried by the encoder.
 FAINT = 16
+RARE = 1 / 200  # of the symbols of detail that are not 0: so many are lost with the last channels, which only take time
 
 
 class ExactStage:
@@ -75,6 +76,14 @@ class ExactStage:
     def audible(self, t: int) -> int:
         """How many channels of detail the encoder tries: up to the last whose usual scale is not FAINT."""
         return up_to_last(self.scale_network.usual(t)[self.m :] > -FAINT << ACTIVATION_BITS)
+
+
+def worth_having(detail: np.ndarray) -> int:
+    """How many channels of the symbols (h, w, C) of detail to send: not the last ones, if hardly a symbol is there."""
+    so_far = np.count_nonzero(detail, (0, 1)).cumsum()
+    if not len(so_far) or not so_far[-1]:
+        return 0
+    return int(np.searchsorted(so_far, so_far[-1] * (1 - RARE))) + 1
 
 
 def up_to_last(flags: np.ndarray) -> int:

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from jndcodec.entropy.rounding import Quantise, quantiser
 from jndcodec.entropy.symbols import SYMBOL_LIMIT, Symbols
-from jndcodec.model.exact import ExactStage, up_to_last
+from jndcodec.model.exact import ExactStage, up_to_last, worth_having
 from jndcodec.model.grid import WINDOW, latent_size
 from jndcodec.model.interface import Compressed, Progress, silent, size_of
 from jndcodec.model.means import Means, as_tensor
@@ -88,7 +88,7 @@ class NativeModel(Transforms, ExactStage):
             if max(y_hat.shape[2:]) <= WINDOW:
                 found = predictions = list(found)
             self._quantise_detail(rgb, found, index[..., self.m :], out[..., self.m :], count, t, quantise)
-            count = up_to_last(out[..., self.m :].any((0, 1)))
+            count = worth_having(out[..., self.m :])
         kept = slice(None, self.m + count)
         symbols = Symbols(z_out, out[..., kept], self.scale_network.indexes_z(t), index[..., kept])
         return Coded(symbols, y_hat, predictions)

@@ -16,7 +16,7 @@ from jndcodec.entropy.symbols import SYMBOL_LIMIT, Symbols
 from jndcodec.entropy.tables import COUNT
 from jndcodec.errors import ModelError
 from jndcodec.model import grid
-from jndcodec.model.exact import ExactStage, up_to_last
+from jndcodec.model.exact import ExactStage, up_to_last, worth_having
 from jndcodec.model.grid import CELL, STEPS, STRIDE_Y, latent_size, reaches, step_parts, strips
 from jndcodec.model.interface import Compressed, Progress, silent, size_of
 from jndcodec.model.onnx_engine import OnnxEngine
@@ -108,7 +108,7 @@ class OnnxModel(ExactStage):
                 found = self.networks.detail(_blocks(rgb, row, column), kept, t, count)
                 quantise(found, (row.target, column.target, slice(self.m, self.m + count)))
             kept = kept if len(parts) == 1 else None
-            count = up_to_last(out[..., self.m :].any((0, 1)))
+            count = worth_having(out[..., self.m :])
         coded = slice(None, self.m + count)
         return Symbols(z_hat, out[..., coded], index_z, index[..., coded]), y, kept
 
