@@ -17,10 +17,12 @@ from jndcodec.cli.paths import PIPE, Task
 from jndcodec.cli.progress import Progress
 from jndcodec.cli.report import Done, Total, report, report_error
 from jndcodec.errors import JndcodecError, LimitError
+from jndcodec.model.choice import torch_is_faster
 from jndcodec.output import check_output, descriptor, writing
 from jndcodec.workers import map_in_order, stoppable
 
-PRELOAD = ("jndcodec.rate.target", "jndcodec.model.native")  # what takes seconds to load, and all files need
+ENGINE = "jndcodec.model.native" if torch_is_faster() else "jndcodec.model.onnx_model"  # that a folder ends with
+PRELOAD = ("jndcodec.rate.target", ENGINE)  # what takes seconds to load, and all files need
 Work = Callable[..., Done]  # (source, progress=None): a function of a module or a partial of one, for other processes
 
 
