@@ -78,7 +78,7 @@ class OnnxModel(ExactStage):
     def hyper_analyse(self, y: np.ndarray, energies: np.ndarray, t: int) -> np.ndarray:
         """h_a in strips, on what `analyse` gives: z before rounding."""
         parts = []
-        for span in strips(*y.shape[:2], grid.H_A_HALO):
+        for span in strips(*size_of(y), grid.H_A_HALO):
             rows = span.scaled(CELL).outer
             parts.append(self.networks.hyper_analyse(y[rows], energies[rows], t)[span.inner])
         return np.concatenate(parts)
