@@ -78,15 +78,15 @@ class _Constants(NamedTuple):
 @lru_cache(maxsize=16)
 def _constants(device: torch.device, bands: int) -> _Constants:
     table, luminance = _sensitivity_table(bands)
-    to_dkl = np.array(LMS_TO_DKL) @ np.array(XYZ_TO_LMS) @ np.array(RGB_TO_XYZ)
-    cross = np.exp2(np.array(CROSS_MASK)).T
-    offset = 1 - cross @ (EPS ** np.array(Q))[:, None]
-    values = (to_dkl, table, cross, offset[..., None], np.array(Q)[:, None, None], np.array(BASE_WEIGHTS))
+    from_rgb = np.array(LMS_TO_DKL) @ np.array(XYZ_TO_LMS) @ np.array(RGB_TO_XYZ)
+    mask = np.exp2(np.array(CROSS_MASK)).T
+    rest = 1 - mask @ (EPS ** np.array(Q))[:, None]
+    values = (from_rgb, table, mask, rest[..., None], np.array(Q)[:, None, None], np.array(BASE_WEIGHTS))
     with torch.inference_mode(False):
         tensors = [torch.from_numpy(np.ascontiguousarray(v, np.float32)).to(device) for v in values]
-    to_dkl, table, cross, offset, q, base = tensors
+    to_dkl, sensitivity, cross, offset, q, base = tensors
     step = (luminance[-1] - luminance[0]) / (len(luminance) - 1)
-    return _Constants(to_dkl, table, float(luminance[0]), float(step), cross, offset, q, base)
+    return _Constants(to_dkl, sensitivity, float(luminance[0]), float(step), cross, offset, q, base)
 
 
 def _sensitivity_table(bands: int) -> tuple[np.ndarray, np.ndarray]:

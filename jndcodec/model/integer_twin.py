@@ -15,12 +15,12 @@ from jndcodec.entropy.tables import COUNT, LOG_STEP, SCALE_MIN
 def quantise_network(network: nn.Sequential) -> list[IntegerConv]:
     """Integer twin of a float scale network (Conv2d, PixelShuffle(2), ReLU; answers in natural-log units)."""
     modules = list(network)
-    convolutions = [i for i, module in enumerate(modules) if isinstance(module, nn.Conv2d)]
+    convolutions = [(i, module) for i, module in enumerate(modules) if isinstance(module, nn.Conv2d)]
     layers = []
-    for i in convolutions:
-        module = modules[i]
+    for i, module in convolutions:
+        assert module.bias is not None
         weight, bias = (part.detach().cpu().double().numpy() for part in (module.weight, module.bias))
-        if i == convolutions[-1]:
+        if i == convolutions[-1][0]:
             weight, bias = weight / LOG_STEP, bias / LOG_STEP
         shift = math.floor(math.log2(2**WEIGHT_BITS / np.abs(weight).max()))
         following = modules[i + 1 : i + 3]

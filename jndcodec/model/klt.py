@@ -6,8 +6,9 @@ From random weights the first minutes of training only reach 24-30 dB; from here
 from __future__ import annotations
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from jndcodec.model.context import Context
 from jndcodec.model.grid import BLOCK
 from jndcodec.model.layers import join_quarters, to_blocks
 from jndcodec.model.vbr import JlcVbr
@@ -45,8 +46,8 @@ def init_klt(model: JlcVbr, tiles: Tensor, samples: int = 40000) -> float:
     for layer in (model.g_a_in, model.g_s_out):
         layer.weight.zero_()
         layer.weight[:, :, 1, 1] = torch.eye(192)
-    down, last = model.g_a_16[0], model.g_a_16[2]
-    first, up = model.g_s_16[0], model.g_s_16[2]
+    down, last = _conv(model.g_a_16, 0), _conv(model.g_a_16, 2)
+    first, up = _conv(model.g_s_16, 0), _conv(model.g_s_16, 2)
     for layer in (down, last, first, up, model.g_a_linear):
         layer.weight.zero_()
     columns = basis.reshape(m, BLOCK).T  # PixelShuffle's order: channel * 4 + 2 * row + column
@@ -55,14 +56,15 @@ def init_klt(model: JlcVbr, tiles: Tensor, samples: int = 40000) -> float:
     first.weight[:main, :, 0, 0] = torch.eye(main)
     up.weight[:, :main, 0, 0] = columns[:, :main]
     model.g_a_linear.weight[:, :, 1:, 1:] = basis[main:]
-    model.g_s_linear[0].weight[:, :, 0, 0] = columns[:, main:]
+    _conv(model.g_s_linear, 0).weight[:, :, 0, 0] = columns[:, main:]
     parts = energies[:m].split([main, config.linear])
     _set_gains(model, join_quarters(*(part[None, :, None, None] for part in parts)).flatten())
 
     # What is learned starts near silence, so that the first steps keep the linear codec.
-    for layer in (model.scale_net[-1], model.mean_0, *(context.leave for context in model.context)):
+    steps = [module for module in model.context if isinstance(module, Context)]
+    for layer in (_conv(model.scale_net, -1), model.mean_0, *(step.leave for step in steps)):
         layer.weight.mul_(0.1)
-    model.h_a[-1].weight.mul_(0.3)
+    _conv(model.h_a, -1).weight.mul_(0.3)
     start_detail(model, tiles)
     return float(energies[:m].sum() / energies.sum())
 
@@ -81,8 +83,17 @@ def start_detail(model: JlcVbr, tiles: Tensor) -> None:
         model.scale_y.log_gain[anchor, m:] = (0.8 * found.square().mean(0).sqrt() / step).clamp_min(1e-5).log()
     model.gain_y.log_gain[:, m:] = -steps.log()[:, None]
     model.gain_y_inverse.log_gain[:, m:] = 0
-    model.scale_net[-1].weight[m:] = 0
-    model.scale_net[-1].bias[m:] = 0
+    last = _conv(model.scale_net, -1)
+    assert last.bias is not None
+    last.weight[m:] = 0
+    last.bias[m:] = 0
+
+
+def _conv(network: nn.Sequential, index: int) -> nn.Conv2d:
+    """That layer, which the type checker knows as a module only."""
+    layer = network[index]
+    assert isinstance(layer, nn.Conv2d)
+    return layer
 
 
 def _missing(model: JlcVbr, x: Tensor, knob: float) -> Tensor:

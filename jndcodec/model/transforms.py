@@ -62,7 +62,7 @@ class Transforms:
     def predictions(self, y_hat: Tensor, t: int) -> Iterator[tuple[Span, Span, Tensor]]:
         """g_s, window by window: (row, column, c' (1, 192, 2h, 2w) of what the window answers for)."""
         knob = self.knob(t)
-        for row, column in windows(*y_hat.shape[2:], WINDOW, self.g_s_halo):
+        for row, column in windows(y_hat.shape[2], y_hat.shape[3], WINDOW, self.g_s_halo):
             with torch.inference_mode(), self.autocast():
                 found = self.float_model.predict(y_hat[..., row.outer, column.outer].to(self.device), knob)
             yield row, column, found[..., row.scaled(2).inner, column.scaled(2).inner]
@@ -77,9 +77,11 @@ class Transforms:
         CPU."""
         knob, parts = self.knob(t), []
         for span in strips(y.shape[2], y.shape[3], H_A_HALO):
-            seen = [part[:, :, span.scaled(CELL).outer].to(self.device) for part in (y, energies)]
+            rows = span.scaled(CELL).outer
             with self.autocast():
-                z = self.float_model.hyper_analyse(*seen, knob)
+                z = self.float_model.hyper_analyse(
+                    y[:, :, rows].to(self.device), energies[:, :, rows].to(self.device), knob
+                )
             parts.append(z[:, :, span.inner].cpu())
         return torch.cat(parts, 2)
 

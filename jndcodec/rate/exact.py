@@ -76,7 +76,8 @@ class ExactFile:
         if height * width <= (TILE * TILES) ** 2:
             return len(self._coded(slice(None), slice(None), *QUICK))
         rows, columns = (np.concatenate(_lattice(side)) for side in (height, width))
-        return len(self._coded(*np.ix_(rows, columns), *QUICK)) * height * width / (len(rows) * len(columns))
+        down, across = np.ix_(rows, columns)
+        return len(self._coded(down, across, *QUICK)) * height * width / (len(rows) * len(columns))
 
     @functools.cached_property
     def _usual(self) -> bytes:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 from torch.autograd.function import FunctionCtx, once_differentiable
@@ -39,6 +41,6 @@ class Bf16Weights:
             for kind in ("weight", "bias")
         ]
 
-    def __call__(self, *inputs: Tensor) -> object:
+    def __call__(self, *inputs: Tensor) -> Any:
         weights = [self.module.get_parameter(name) for name in self.names]
         return functional_call(self.module, dict(zip(self.names, _Cast.apply(*weights), strict=True)), inputs)

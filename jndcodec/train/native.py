@@ -7,13 +7,16 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from jndcodec.entropy.dead_zone import calibrated_dead_zones
 from jndcodec.entropy.tables import gaussian_tables
 from jndcodec.errors import InputError, ModelError
 from jndcodec.metrics.trade import parse_metrics, variable_rate
 from jndcodec.model.build import load_model
+from jndcodec.model.grid import BLOCK
+from jndcodec.model.klt import init_klt
+from jndcodec.model.vbr import JlcVbr, VbrConfig
 from jndcodec.train.settings import NATIVE, Settings, parse_config
 from jndcodec.train.subject import Subject, load_weights
 from jndcodec.weights import read_info
@@ -34,7 +37,7 @@ def stratified(n: int, rng: np.random.Generator) -> np.ndarray:
     return ((np.arange(n) + rng.random()) / n).astype(np.float32)
 
 
-def build_native(settings: Settings, tiles: Callable[[], Tensor]) -> nn.Module:
+def build_native(settings: Settings, tiles: Callable[[], Tensor]) -> JlcVbr:
     """jlc-vbr as `start_native` gives it, rounding as the encoder really will: with the dead zones tuned for the
     weights it goes on from, else those that the encoder has for untuned ones. For its decoder alone the rest is frozen.
     """
@@ -47,12 +50,8 @@ def build_native(settings: Settings, tiles: Callable[[], Tensor]) -> nn.Module:
     return model
 
 
-def start_native(settings: Settings, tiles: Callable[[], Tensor]) -> nn.Module:
+def start_native(settings: Settings, tiles: Callable[[], Tensor]) -> JlcVbr:
     """jlc-vbr from a weights file, a checkpoint, or the KLT of the training tiles."""
-    from jndcodec.model.grid import BLOCK
-    from jndcodec.model.klt import init_klt
-    from jndcodec.model.vbr import JlcVbr, VbrConfig
-
     overrides = parse_config(settings.config)
     if settings.init.endswith(WEIGHTS):
         model = load_model(settings.init)

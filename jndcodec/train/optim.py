@@ -78,6 +78,7 @@ def _polynomials(gram: Tensor, scale: Tensor | float, steps: int) -> Tensor:
         product = polynomial if product is None else polynomial @ product
         if step < steps - 1:
             gram = polynomial @ gram @ polynomial
+    assert product is not None  # there is a step
     return product * (inverse * scale)
 
 

@@ -6,10 +6,12 @@ What differs from step to step (batch, learning-rate factor, averaging weight) c
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
 
+from jndcodec.model.vbr import Output
 from jndcodec.train.casting import Bf16Weights
 from jndcodec.train.distributed import Team
 from jndcodec.train.objective import Objective, Parts
@@ -32,7 +34,7 @@ class Step:
         self.subject, self.objective, self.optimizers, self.team = subject, objective, optimizers, team
         self.device, self.bf16, self.clip = device, bf16, clip
         self.graphs = graph and device.type == "cuda" and team.size == 1
-        self.forward = Bf16Weights(subject.module) if bf16 else subject.module
+        self.forward: Callable[[Tensor, Tensor], Output] = Bf16Weights(subject.module) if bf16 else subject.module
         self.parts = self._parts
         self.average = copy.deepcopy(subject.module).eval().requires_grad_(False)
         self.scale, self.fresh = torch.zeros((), device=device), torch.zeros((), device=device)
@@ -128,7 +130,8 @@ class Step:
         others, and `values`, averaged over the processes. The parameters' gradients become views of it.
         """
         main, others = ([p for p in group if p.grad is not None] for group in (self.main, self.auxiliary))
-        flat = torch.cat([*(in_memory_order(p.grad, p).reshape(-1) for p in main + others), values])
+        grads = ((p.grad, p) for p in main + others)
+        flat = torch.cat([*(in_memory_order(grad, p).reshape(-1) for grad, p in grads if grad is not None), values])
         self.team.average([flat])
         at = 0
         for p in main + others:
