@@ -126,5 +126,5 @@ def test_existing_outputs_are_kept_without_force(file: Path, tiny_weights: Path)
 
 
 def test_max_pixels(file: Path, tiny_weights: Path) -> None:
-    result = run("decode", file, "--max-pixels", "8k", "--weights", tiny_weights)
+    result = run("decode", file, "--max-pixels", "1k", "--weights", tiny_weights)
     assert result.exit_code == 10 and "--max-pixels" in result.stderr and tree(file.parent) == ["photo.jlc"]

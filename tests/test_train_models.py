@@ -64,12 +64,6 @@ def test_the_papers_model(data: Path, tmp_path: Path, loss: str, metric: str) ->
     one_step(Trainer(settings(data, loss=loss, metric=metric, **changes), tmp_path))
 
 
-def test_the_scratch_recipe_has_detail_channels(data: Path, tmp_path: Path) -> None:
-    recipe = RECIPES["scratch"] | {"stages": ""}
-    model = Trainer(settings(data, **recipe), tmp_path).subject.module
-    assert (model.config.m, model.config.detail, model.config.c16) == (384, 128, 256)
-
-
 @pytest.mark.parametrize("model", ["bmshj2018-factorized", "bmshj2018-hyperprior", "mbt2018-mean", "mbt2018-mean-vbr"])
 def test_other_zoo_models(data: Path, tmp_path: Path, model: str) -> None:
     one_step(Trainer(settings(data, model=model, config="", batch_size=1, quality=1), tmp_path))

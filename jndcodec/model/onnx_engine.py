@@ -33,6 +33,7 @@ class OnnxEngine:
         self._basis = block_kernel(floats["basis"])
         self._m, self._threads = info.config["m"], threads or 0
         self._sessions: dict[str, onnxruntime.InferenceSession] = {}
+        self._left_behind: list[dict[str, onnxruntime.InferenceSession]] = []
         self._path, self._process = info.path, os.getpid()
 
     def analyse(self, rgb: np.ndarray, t: int) -> tuple[np.ndarray, np.ndarray]:
@@ -94,7 +95,8 @@ class OnnxEngine:
         return anchors[left] + (anchors[left + 1] - anchors[left]) * np.float32(position - left)
 
     def _run(self, name: str, **inputs: np.ndarray) -> list[Any]:
-        if self._process != os.getpid():  # a fork has none of the threads, and would wait for them for ever
+        if self._process != os.getpid():  # a fork has none of the threads, and would wait for them, to end them too
+            self._left_behind.append(self._sessions)
             self._sessions, self._process, self._threads = {}, os.getpid(), 1
         if name not in self._sessions:
             self._sessions[name] = self._open(name)
