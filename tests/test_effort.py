@@ -95,7 +95,7 @@ def shipped_cost(codec: Codec, effort: int, knob: float) -> float:
     return objective.judge(len(coded.z) + len(coded.y), coded.reconstruct(), rgb)
 
 
-@pytest.mark.parametrize("knob", [0.3, 0.8])
+@pytest.mark.parametrize("knob", [0.3, 0.6])
 def test_corrections_help_where_errors_are_squared(monkeypatch, knob):
     codec = Codec("jlc-mse", engine="torch")
     corrected = shipped_cost(codec, 4, knob)
@@ -105,7 +105,7 @@ def test_corrections_help_where_errors_are_squared(monkeypatch, knob):
     assert corrected < uncorrected <= shipped_cost(codec, 4, knob) <= shipped_cost(codec, 3, knob)
 
 
-@pytest.mark.parametrize("knob", [0.4, 0.9])
+@pytest.mark.parametrize("knob", [0.4, 0.7, 0.9])
 def test_squared_error_is_as_curved_as_corrections_assume(knob):
     model, t = Codec("jlc-mse", precision="fp32", engine="torch").model, round(knob * T_MAX)
     rgb = np.array(Image.open(PHOTO).convert("RGB").crop((160, 128, 288, 256)))
@@ -120,9 +120,9 @@ def test_squared_error_is_as_curved_as_corrections_assume(knob):
         moved[0, channel, row, column] += 1
         there = settle_module._gradient(model, objective, rgb, replace(coded, y_hat=moved), t)
         found.append((there - gradient)[0, channel, row, column].item())
-    assert np.median(found) == pytest.approx(settle_module.CURVATURE, rel=0.2)
-    assert np.quantile(found, 0.1) > 0.5 * settle_module.CURVATURE
-    assert np.quantile(found, 0.9) < 1.5 * settle_module.CURVATURE
+    assert np.median(found) == pytest.approx(settle_module.curvature(t), rel=0.2)
+    assert np.quantile(found, 0.1) > 0.5 * settle_module.curvature(t)
+    assert np.quantile(found, 0.9) < 1.8 * settle_module.curvature(t)
 
 
 def test_corrections_in_windows_are_those_of_the_whole(photo, monkeypatch):
