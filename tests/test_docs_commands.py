@@ -107,3 +107,16 @@ def test_the_index_has_every_page() -> None:
 def test_links_lead_somewhere(page: Path) -> None:
     for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", page.read_text(encoding="utf-8")):
         assert (page.parent / target).exists(), target
+
+
+LINE = 130  # characters that a line of these pages has at most, about
+
+
+@pytest.mark.parametrize("page", PAGES[:-1], ids=lambda page: page.name)
+def test_sentences_are_shorter_than_two_lines(page: Path) -> None:
+    """Prose alone: no code, tables, headings or pictures. The model card's method of reporting needs longer ones."""
+    text = re.sub(r"```.*?```", "", page.read_text(encoding="utf-8"), flags=re.S)
+    prose = "\n".join(line for line in text.split("\n") if not line.startswith(("|", "    ", "#", "!", " |")))
+    parts = re.split(r"\n\s*\n|\n\s*- |\n\d+\. ", prose)
+    sentences = [s for part in parts for s in re.split(r"(?<=[.!?:;])\s+", " ".join(part.split()))]
+    assert not [s for s in sentences if len(s) > 2 * LINE]
