@@ -55,8 +55,8 @@ def settle(model: NativeModel, rgb: np.ndarray, y: Tensor, z: Tensor, t: int, si
 
 
 def curvature(t: int) -> float:
-    """Of λ D in bits per squared step of y, for most elements of jlc-mse at the knob t (tested): higher where detail does
-    the fine work and y has coarser steps than λ alone would ask for."""
+    """Of λ D in bits per squared step of y, for most elements of jlc-mse at the knob t (tested): higher where detail
+    does the fine work and y has coarser steps than λ alone would ask for."""
     return 13.0 * math.exp(2.0 * max(0.0, t / T_MAX - 0.4))
 
 
