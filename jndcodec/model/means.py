@@ -25,48 +25,49 @@ class Means:
         self.transforms, self.model = transforms, transforms.float_model
 
     def quantise(
-        self, z_hat: Tensor, y: Tensor, t: int | Sequence[int], index: np.ndarray, out: np.ndarray, quantise: Quantise
-    ) -> Tensor:
-        """y_hat (N, m, h, w) of y; its symbols are written into `out`, int16 (h, w, m), like `index`, uint8."""
-        y, index_t = _even(y), _even(as_tensor(index))
-        symbols_t = torch.empty(index_t.shape, dtype=torch.int16, memory_format=torch.channels_last)
+        self, z_hat: Tensor, y: Tensor, t: int | Sequence[int], index: np.ndarray, out: np.ndarray, quantise: Quantise,
+        keep: bool = True,
+    ) -> Tensor:  # fmt: skip
+        """y_hat (N, m, h, w) of y; its symbols are written into `out`, int16 (h, w, m), like `index`, uint8. Without
+        `keep` it may stand in y's memory."""
+        index_t, symbols_t = as_tensor(index), as_tensor(out)
 
         def code(span: Span, step: int, mean: Tensor) -> Tensor:
-            here = take_step(index_t[:, :, span.target], step).to(mean.device)
-            residual = take_step(y[:, :, span.target], step).to(mean.device) - mean
+            here = _take(index_t[:, :, span.target], step).to(mean.device)
+            residual = _take(y[:, :, span.target], step).to(mean.device) - mean
             symbols = quantise(residual, here).clamp_(-SYMBOL_LIMIT, SYMBOL_LIMIT).mul_(here > 0)
-            put_step(symbols_t[:, :, span.target], step, symbols.to("cpu", torch.int16))
+            _put(symbols_t[:, :, span.target], step, symbols.to("cpu", torch.int16))
             return self.model.reconstruction(symbols, here)
 
-        rows, columns = out.shape[-3:-1]
-        y_hat = self._refine(z_hat, (rows, columns), t, code)
-        as_tensor(out).copy_(symbols_t[:, :, :rows, :columns])
-        return y_hat
+        return self._refine(z_hat, out.shape[-3:-1], t, code, None if keep else y)
 
     def reconstruct(self, z_hat: Tensor, symbols: np.ndarray, index: np.ndarray, t: int | Sequence[int]) -> Tensor:
         """y_hat (N, m, h, w) from symbols (h, w, m)."""
-        symbols_t, index_t = _even(as_tensor(symbols)), _even(as_tensor(index))
+        symbols_t, index_t = as_tensor(symbols), as_tensor(index)
 
         def code(span: Span, step: int, mean: Tensor) -> Tensor:
-            coded = take_step(symbols_t[:, :, span.target], step).to(mean.device, torch.float32)
-            return self.model.reconstruction(coded, take_step(index_t[:, :, span.target], step).to(mean.device))
+            coded = _take(symbols_t[:, :, span.target], step).to(mean.device, torch.float32)
+            return self.model.reconstruction(coded, _take(index_t[:, :, span.target], step).to(mean.device))
 
         return self._refine(z_hat, symbols.shape[-3:-1], t, code)
 
     def _refine(
-        self, z_hat: Tensor, size: tuple[int, ...], t: int | Sequence[int], code: Callable[[Span, int, Tensor], Tensor]
-    ) -> Tensor:
+        self, z_hat: Tensor, size: tuple[int, ...], t: int | Sequence[int], code: Callable[[Span, int, Tensor], Tensor],
+        memory: Tensor | None = None,
+    ) -> Tensor:  # fmt: skip
         """y_hat = code(span, step, mean) + mean, each on its step's elements, packed.
 
-        The networks see the picture's own elements alone; to be packed they are filled up to even numbers of rows and
-        columns.
+        memory: a tensor of y's shape that y_hat may be written into, whatever it holds.
         """
         rows, columns = size
         transforms, model = self.transforms, self.model
         knob, device = transforms.knob(t), transforms.device
-        y_hat = transforms.new(model.config.m, rows + rows % 2, columns + columns % 2, len(z_hat))
         sigma = model.sigma(knob)
         parts = strips(rows, columns, H_S_HALO)
+        # where there are several strips, each step masks what is not reconstructed yet; else it must be zero
+        if memory is None or len(parts) == 1:
+            memory = transforms.new(model.config.m, rows, columns, len(z_hat))
+        y_hat = memory
         features = None
         for step in range(STEPS):
             for coarse in parts:
@@ -75,20 +76,33 @@ class Means:
                 with transforms.autocast():
                     if features is None or len(parts) > 1:  # kept between steps where one strip is all
                         features = model.h_s(z_hat[:, :, coarse.outer].to(device))[:, :, : high - low, :columns]
-                    state = y_hat[:, :, low:high, :columns].to(device)
+                    state = y_hat[:, :, low:high].to(device)
                     if len(parts) > 1:  # a neighbour strip may hold this step's elements: see the earlier steps' only
                         masks = step_masks(y_hat.shape[1], high - low, columns, device)
                         state = state * sum(masks[:step], torch.zeros_like(masks[0]))
                     mean = model.mean_in_units(step, state, features, sigma)[:, :, span.inner]
-                mean = take_step(_even(mean), step).float() * sigma
-                put_step(y_hat[:, :, span.target], step, (code(span, step, mean) + mean).to(y_hat.device))
-        return y_hat[:, :, :rows, :columns]
+                mean = _take(mean, step).float() * sigma
+                _put(y_hat[:, :, span.target], step, (code(span, step, mean) + mean).to(y_hat.device))
+        return y_hat
 
 
 def as_tensor(array: np.ndarray) -> Tensor:
     """(h, w, C) in numpy as (1, C, h, w) in torch, or (N, h, w, C) as (N, C, h, w), sharing memory."""
     tensor = torch.from_numpy(array)
     return (tensor if array.ndim == 4 else tensor[None]).permute(0, 3, 1, 2)
+
+
+def _take(x: Tensor, step: int) -> Tensor:
+    """`take_step` of any h and w, which are filled up to even numbers."""
+    return take_step(_even(x), step)
+
+
+def _put(x: Tensor, step: int, packed: Tensor) -> None:
+    """The inverse: what `_take` filled up is left out."""
+    even = _even(x)
+    put_step(even, step, packed)
+    if even is not x:
+        x.copy_(even[:, :, : x.shape[2], : x.shape[3]])
 
 
 def _even(x: Tensor) -> Tensor:

@@ -54,13 +54,15 @@ class NativeModel(Transforms, ExactStage):
     def compress(self, rgb: np.ndarray, t: int, dead_zone: float = 1.0, progress: Progress = silent) -> Compressed:
         y, energies = self.analyse(rgb, t, lambda share: progress(ANALYSIS * share))
         z = self.hyper_analyse(y, energies, t)
-        coded, _ = self.code(rgb, y, z, t, dead_zone)
+        coded, _ = self.code(rgb, y, z, t, dead_zone, keep=False)
         progress(1.0)
         return coded
 
-    def code(self, rgb: np.ndarray, y: Tensor, z: Tensor, t: int, dead_zone: float) -> tuple[Compressed, Coded]:
+    def code(
+        self, rgb: np.ndarray, y: Tensor, z: Tensor, t: int, dead_zone: float, keep: bool = True
+    ) -> tuple[Compressed, Coded]:
         """Streams of the floats y and z, rounded with this share of the dead zones, and what they carry."""
-        coded = self.quantise(rgb, y, z, t, quantiser(self.dead_zone, dead_zone))
+        coded = self.quantise(rgb, y, z, t, quantiser(self.dead_zone, dead_zone), keep)
         streams, crc = self.pack(coded.symbols), coded.symbols.crc()
         return Compressed(*streams, crc, lambda: self.decoded(coded, t, size_of(rgb))), coded
 
@@ -72,14 +74,15 @@ class NativeModel(Transforms, ExactStage):
         return self.decoded(coded, t, size, lambda share: progress(1 - SYNTHESIS * (1 - share)))
 
     @torch.inference_mode()
-    def quantise(self, rgb: np.ndarray, y: Tensor, z: Tensor, t: int, quantise: Quantise) -> Coded:
-        """Round z and y, floats of `hyper_analyse` and `analyse` or better, and what they leave of the picture."""
+    def quantise(self, rgb: np.ndarray, y: Tensor, z: Tensor, t: int, quantise: Quantise, keep: bool = True) -> Coded:
+        """Round z and y, floats of `hyper_analyse` and `analyse` or better, and what they leave of the picture. Without
+        `keep` y_hat may stand in y's memory."""
         coded_z = torch.from_numpy(self.scale_network.indexes_z(t) > 0)[None, :, None, None]
         z_hat = torch.round(z).clamp(-SYMBOL_LIMIT, SYMBOL_LIMIT) * coded_z
         z_out = z_hat[0].permute(1, 2, 0).to(torch.int16).numpy()
         index = self.indexes(z_out, t, latent_size(*size_of(rgb)), self.audible(t))
         out = np.zeros(index.shape, np.int16)
-        y_hat = Means(self).quantise(z_hat, y, t, index[..., : self.m], out[..., : self.m], quantise)
+        y_hat = Means(self).quantise(z_hat, y, t, index[..., : self.m], out[..., : self.m], quantise, keep)
         seen = index[..., self.m :].any((0, 1))
         count = up_to_last(seen)
         predictions: list[Prediction] | None = None
