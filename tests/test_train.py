@@ -18,7 +18,7 @@ from train_tools import TINY, parameters, settings, train, write_data
 from jndcodec.effort.tuning import store
 from jndcodec.entropy.dead_zone import dead_zones
 from jndcodec.entropy.tables import COUNT, gaussian_tables
-from jndcodec.errors import DataError, InputError, ModelError, OutputError
+from jndcodec.errors import ArgumentError, DataError, InputError, ModelError, OutputError
 from jndcodec.model.build import load_model
 from jndcodec.train import variants
 from jndcodec.train.checkpoint import load_checkpoint, save_checkpoint
@@ -296,7 +296,7 @@ def test_models_that_cannot_work(data: Path, tmp_path: Path) -> None:
         ("c16=64,m=30", "multiple of 4"),
         ("m=64,detail=64", "below m"),
     ):
-        with pytest.raises(InputError, match=says):
+        with pytest.raises(ArgumentError, match=says):
             Trainer(settings(data, config=config), tmp_path)
     with pytest.raises(InputError, match="unknown model"):
         Trainer(settings(data, model="bpg", config=""), tmp_path)

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, fields, replace
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from jndcodec.errors import ArgumentError
-from jndcodec.metrics.trade import parse_metrics
+from jndcodec.metrics.trade import RateTrade, fixed_rate, parse_metrics, variable_rate, zoo_range
+
+if TYPE_CHECKING:
+    from jndcodec.model.vbr import VbrConfig
 
 LOSSES = ("rd", "pwl", "iwl", "fwl")
 VARIANTS = ("balanced", "paper")
@@ -66,6 +69,11 @@ class Settings:
         return self.model == NATIVE
 
     @property
+    def all_rates(self) -> bool:
+        """Whether the model learns a range of rates, not one."""
+        return self.native or self.model.endswith("-vbr")
+
+    @property
     def needs_jnd(self) -> bool:
         return self.loss != "rd"
 
@@ -92,6 +100,33 @@ def parse_config(text: str) -> dict[str, int]:
     return values
 
 
+def native_config(settings: Settings) -> VbrConfig:
+    """Widths and depths that --config asks for; ArgumentError where no jlc-vbr has them."""
+    from jndcodec.model.grid import BLOCK
+    from jndcodec.model.vbr import VbrConfig
+
+    try:
+        config = VbrConfig(**parse_config(settings.config))
+    except TypeError:
+        names = ", ".join(VbrConfig.__dataclass_fields__)
+        raise ArgumentError(f"--config {settings.config}: {NATIVE} knows {names}") from None
+    if config.m % 4 or config.linear % 4 or config.linear >= config.m or not 0 < config.detail <= BLOCK:
+        raise ArgumentError(
+            f"--config m and linear must each be a multiple of 4, linear below m, and detail between 1 and {BLOCK}"
+        )
+    return config
+
+
+def trade(settings: Settings) -> RateTrade:
+    """What distortion costs in this run, by --metric and --lambda; ArgumentError where they make no sense."""
+    shares = parse_metrics(settings.metric)
+    if settings.native:
+        return variable_rate(shares, settings.lmbda)
+    if settings.all_rates:
+        return zoo_range(shares, settings.lmbda)
+    return fixed_rate(shares, settings.quality, settings.lmbda)
+
+
 def parse_stages(settings: Settings) -> list[Stage]:
     """ "16x128,8x256@0.6" -> 16 patches of 128 from the start, 8 of 256 from 60 % on; without, one stage."""
     if not settings.stages:
@@ -110,7 +145,9 @@ def parse_stages(settings: Settings) -> list[Stage]:
 
 def check(settings: Settings) -> None:
     """Refuse what cannot work before anything is loaded."""
-    metrics = parse_metrics(settings.metric)
+    metrics = trade(settings).shares
+    if settings.native:
+        native_config(settings)
     for stage in parse_stages(settings):
         if stage.patch % 64 or stage.patch < 64 or stage.batch < (1 if settings.stages else ANY_BATCH):
             raise ArgumentError(f"patches of {stage.patch} pixels cannot be coded; take a multiple of 64")

@@ -13,9 +13,9 @@ import torch
 from torch import Tensor, nn
 
 from jndcodec.errors import ArgumentError, DependencyError, ModelError, OutputError
-from jndcodec.metrics.trade import LEVELS, fixed_rate, parse_metrics, zoo_range
+from jndcodec.metrics.trade import LEVELS
 from jndcodec.model.vbr import Output
-from jndcodec.train.settings import NATIVE, Settings
+from jndcodec.train.settings import NATIVE, Settings, trade
 from jndcodec.train.subject import Subject, load_weights
 
 QUANTILES = ".quantiles"  # parameters of the auxiliary loss
@@ -53,18 +53,17 @@ def build_zoo_subject(settings: Settings) -> Subject:
         raise ArgumentError(f"--config is for {NATIVE}; a zoo model has --quality")
     if settings.precision == "bf16":
         raise ArgumentError("the zoo's likelihoods need float32; leave out --precision bf16")
-    variable = settings.model.endswith("-vbr")
-    shares = parse_metrics(settings.metric)
-    module = ZooModel(_create(models, settings, next(iter(shares)), variable), variable)
+    variable = settings.all_rates
+    costs = trade(settings)
+    module = ZooModel(_create(models, settings, costs.main, variable), variable)
     if settings.init:
         load_weights(module, Path(settings.init))
     auxiliary = frozenset(name for name, _ in module.named_parameters() if name.endswith(QUANTILES))
     if variable:
         knobs = (0.0, 2 / 7, 5 / 7, 1.0)
-        return Subject(module, zoo_range(shares, settings.lmbda), one_level, knobs, auxiliary, module.auxiliary_loss)
+        return Subject(module, costs, one_level, knobs, auxiliary, module.auxiliary_loss)
     t = (settings.quality - 1) / 7
-    trade = fixed_rate(shares, settings.quality, settings.lmbda)
-    return Subject(module, trade, lambda n, rng: np.full(n, t, np.float32), (t,), auxiliary, module.auxiliary_loss)
+    return Subject(module, costs, lambda n, rng: np.full(n, t, np.float32), (t,), auxiliary, module.auxiliary_loss)
 
 
 def one_level(n: int, rng: np.random.Generator) -> np.ndarray:
