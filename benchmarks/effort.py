@@ -109,7 +109,7 @@ def main(
     """Print the table of levels."""
     torch.set_num_threads(threads)
     chosen = sorted({1} | {int(level) for level in levels.split(",")} & set(LEVELS))
-    codec = Codec(model, weights=weights)
+    codec = Codec(model, weights=weights, engine="torch")  # which has the slow levels
     metrics = [m for m in choose(None)[0] if m.name in METRICS]
     sources = find_sources([folder])
     if images:
