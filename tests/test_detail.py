@@ -17,7 +17,7 @@ from jndcodec.entropy.rounding import slopes
 from jndcodec.entropy.tables import COUNT, DETAIL_FROM, LOG_STEP, SCALE_MIN
 from jndcodec.errors import JndcodecError
 from jndcodec.model.grid import BLOCK
-from jndcodec.model.klt import init_klt
+from jndcodec.model.klt import init_klt, reorder_detail
 from jndcodec.model.layers import from_blocks, join_quarters, split_quarters, to_blocks
 from jndcodec.model.vbr import JlcVbr, VbrConfig
 
@@ -88,6 +88,26 @@ def test_the_klt_start_finds_what_is_missing(photo: Callable[..., np.ndarray]) -
     torch.testing.assert_close(model.basis @ model.basis.T, torch.eye(BLOCK), rtol=0, atol=1e-4)
     usual = model.scale_y.log_gain[:, 80:].exp()
     assert usual[:, :100].mean() > 2 * usual[:, -100:].mean()  # falling energies
+
+
+@torch.no_grad()
+def test_another_order_is_the_same_model(rgb: np.ndarray) -> None:
+    torch.manual_seed(7)
+    small = {"c8": 16, "c16": 16, "m": 16, "linear": 4, "cz": 8, "d": 8, "ds": 8, "h8": 8, "h16": 8, "s8": 1, "s16": 1}
+    model = JlcVbr(VbrConfig(**small)).eval()
+    model.basis.copy_(torch.linalg.qr(torch.randn(BLOCK, BLOCK))[0])
+    for gain in (model.gain_y, model.gain_y_inverse, model.scale_y):
+        gain.log_gain.add_(0.1 * torch.randn_like(gain.log_gain))
+    x, t = torch.from_numpy(rgb[:64, :64].copy()).permute(2, 0, 1)[None].float() / 255, torch.tensor([0.9])
+    before = model(x, t, hard=True)
+    first = model.basis[3].clone()
+    order = torch.randperm(BLOCK)
+    reorder_detail(model, order)
+    after = model(x, t, hard=True)
+    assert torch.equal(model.basis[int(torch.argmin((order - 3).abs()))], first) and order[0] != 0
+    torch.testing.assert_close(after.x_hat, before.x_hat, rtol=0, atol=1e-3)
+    torch.testing.assert_close(after.bits_y, before.bits_y, rtol=1e-3, atol=0)
+    assert before.bits_y.item() > 1000
 
 
 @torch.no_grad()

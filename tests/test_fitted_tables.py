@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from jndcodec import Codec
-from jndcodec.effort.counting import LARGEST, count_symbols, fit_tables, middle
+from jndcodec.effort.counting import LARGEST, Counts, count, count_symbols, middle
 from jndcodec.entropy.tables import COUNT, MIN_HALF_WIDTH, fitted_tables, gaussian_tables
 from jndcodec.weights import read_info
 
@@ -57,11 +57,11 @@ def test_tables_of_pictures_save_bits_on_others(tiny_weights: Path, photo: Calla
         rgb[:, : width // 2] = 128
         return rgb
 
-    tables = fit_tables(read_info(tiny_weights), [half_flat(200, 200, seed) for seed in range(4)])
+    tables = count(read_info(tiny_weights), [half_flat(200, 200, seed) for seed in range(4)]).tables()
     model, saved = Codec(weights=tiny_weights, engine="torch").model, []
     for seed in range(10, 14):
         rgb = half_flat(128, 192, seed)
-        counts = count_symbols(model, rgb, 30000)
+        counts = count_symbols(model, rgb, 30000).symbols
         index, symbol = np.nonzero(counts)
         bits = [
             (t.bits((symbol - LARGEST).astype(np.int16), index.astype(np.uint8)) * counts[index, symbol]).sum()
@@ -73,10 +73,14 @@ def test_tables_of_pictures_save_bits_on_others(tiny_weights: Path, photo: Calla
 
 def test_counts_are_of_every_element(tiny_weights: Path, photo: Callable[..., np.ndarray]) -> None:
     model = Codec(weights=tiny_weights, engine="torch").model
-    counts = count_symbols(model, photo(64, 128), 50000)
+    counts = count_symbols(model, photo(64, 128), 50000).symbols
     elements, rest = divmod(counts.sum(), 4 * 8)
     assert rest == 0 and model.m < elements <= model.m + model.float_model.config.detail
     assert counts[0].sum() == counts[0, LARGEST]  # what is not coded is 0
+
+
+def test_channels_are_ordered_by_use() -> None:
+    assert Counts(np.zeros(0), np.array([2, 9, 0, 9, 3])).order().tolist() == [1, 3, 4, 0, 2]
 
 
 def test_the_middle_of_a_picture() -> None:

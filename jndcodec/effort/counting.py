@@ -1,8 +1,9 @@
-"""Probability tables fitted to the symbols of real pictures, at the default effort, over all rates."""
+"""What a model codes real pictures as, at the default effort, over all rates: fitted tables, use of detail."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -21,13 +22,28 @@ KNOBS = tuple(round(i / 8 * T_MAX) for i in range(9))
 LARGEST = 2048  # symbols beyond count for the last table entry's Gaussian tail alone
 
 
-def fit_tables(info: ModelInfo, pictures: Sequence[np.ndarray]) -> Tables:
-    """Tables for the weights of `info`, from some of these pictures, uint8 (H, W, 3)."""
+@dataclass
+class Counts:
+    """symbols: int64 (COUNT, 2 LARGEST + 1), how often each symbol stands under each table. detail: int64 (detail,),
+    how many of each channel's symbols are not 0."""
+
+    symbols: np.ndarray
+    detail: np.ndarray
+
+    def tables(self) -> Tables:
+        """Probability tables fitted to the symbols."""
+        return fitted_tables(self.symbols)
+
+    def order(self) -> np.ndarray:
+        """Channels of detail from the most to the least used, int64 (detail,): an encoder leaves out the last ones."""
+        return np.argsort(-self.detail, kind="stable")
+
+
+def count(info: ModelInfo, pictures: Sequence[np.ndarray]) -> Counts:
+    """For the weights of `info`, from some of these pictures, uint8 (H, W, 3)."""
     model = NativeModel(info, device="cpu")
-    chosen = spread(pictures, PICTURES)
-    none = np.zeros((COUNT, 2 * LARGEST + 1), np.int64)
-    counts = sum((count_symbols(model, middle(rgb, CROP), knob) for rgb in chosen for knob in KNOBS), none)
-    return fitted_tables(counts)
+    found = [count_symbols(model, middle(rgb, CROP), knob) for rgb in spread(pictures, PICTURES) for knob in KNOBS]
+    return Counts(*(np.sum([getattr(each, part) for each in found], 0) for part in ("symbols", "detail")))
 
 
 def middle(rgb: np.ndarray, side: int) -> np.ndarray:
@@ -36,11 +52,15 @@ def middle(rgb: np.ndarray, side: int) -> np.ndarray:
     return np.ascontiguousarray(rgb[y : y + side, x : x + side])
 
 
-def count_symbols(model: NativeModel, rgb: np.ndarray, knob: int) -> np.ndarray:
-    """int64 (COUNT, 2 LARGEST + 1): how often each symbol stands under each table in one picture's y."""
+def count_symbols(model: NativeModel, rgb: np.ndarray, knob: int) -> Counts:
+    """In one picture at one knob."""
     y, energies = model.analyse(rgb, knob)
     quantise = quantiser(model.dead_zone, level_of(SINGLE_PASS).dead_zone)
     symbols = model.quantise(rgb, y, model.hyper_analyse(y, energies, knob), knob, quantise).symbols
     inside = np.abs(symbols.y) <= LARGEST
     place = symbols.index_y[inside].astype(np.int64) * (2 * LARGEST + 1) + symbols.y[inside] + LARGEST
-    return np.bincount(place, minlength=COUNT * (2 * LARGEST + 1)).reshape(COUNT, -1)
+    counts = np.bincount(place, minlength=COUNT * (2 * LARGEST + 1)).reshape(COUNT, -1)
+    used = np.zeros(model.float_model.config.detail, np.int64)
+    sent = symbols.y[..., model.m :]
+    used[: sent.shape[2]] = np.count_nonzero(sent, (0, 1))
+    return Counts(counts, used)

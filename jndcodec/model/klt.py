@@ -1,4 +1,5 @@
-"""Start `jlc-vbr` as a good linear codec: the KLT of 16x16x3 blocks, reverse water-filling, least-squares decoding.
+"""Start `jlc-vbr` as a good linear codec: the KLT of 16x16x3 blocks, reverse water-filling, least-squares decoding; and
+order its detail when it ends.
 
 From random weights the first minutes of training only reach 24-30 dB; from here they begin at 38 dB.
 """
@@ -87,6 +88,20 @@ def start_detail(model: JlcVbr, tiles: Tensor) -> None:
     assert last.bias is not None
     last.weight[m:] = 0
     last.bias[m:] = 0
+
+
+@torch.no_grad()
+def reorder_detail(model: JlcVbr, order: Tensor) -> None:
+    """Put the channels of detail into another order, int64 (detail,): the same model, and the last channels are those
+    that an encoder leaves out first."""
+    m, last = model.config.m, _conv(model.scale_net, -1)
+    assert last.bias is not None
+    model.basis.copy_(model.basis[order])
+    model.h_a_detail.weight.copy_(model.h_a_detail.weight[:, order])
+    for rows in (last.weight, last.bias):
+        rows[m:] = rows[m:][order]
+    for gain in (model.gain_y, model.gain_y_inverse, model.scale_y):
+        gain.log_gain[:, m:] = gain.log_gain[:, m:][:, order]
 
 
 def _conv(network: nn.Sequential, index: int) -> nn.Conv2d:

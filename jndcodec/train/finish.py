@@ -30,8 +30,9 @@ def export_run(trainer: Trainer, name: str, command: str) -> Path:
         path = trainer.out / f"{name}.pth"
         export_zoo(model, path, trainer.settings, record)
         return path
-    from jndcodec.effort.counting import fit_tables, middle
+    from jndcodec.effort.counting import count, middle
     from jndcodec.model.export import export_weights
+    from jndcodec.model.klt import reorder_detail
     from jndcodec.train.calibrate import PICTURES, SIDE, calibrate, estimate
 
     path = trainer.out / f"{name}.safetensors"
@@ -45,8 +46,9 @@ def export_run(trainer: Trainer, name: str, command: str) -> Path:
         "name": name, "loss": describe_loss(trainer.settings), "record": record,
         "calibration": {"t_1jnd": estimate(points), "points": rounded},  # until the finished file is calibrated
     }  # fmt: skip
-    info = export_weights(model, path, **about)
-    export_weights(model, path, **about, tables=fit_tables(info, trainer.data.train.pictures))
+    counts = count(export_weights(model, path, **about), trainer.data.train.pictures)
+    reorder_detail(model, torch.from_numpy(counts.order()))
+    export_weights(model, path, **about, tables=counts.tables())
     large = [picture for picture in trainer.data.test.pictures if min(picture.shape[:2]) >= 64]
     try:
         calibrate(path, [middle(picture, SIDE) for picture in spread(large, PICTURES)])
