@@ -318,7 +318,7 @@ def test_what_is_tried_at_the_start_changes_nothing_but_the_speed(
         return {key: value[:count] for key, value in trainer._batch(0.5).items()}
 
     monkeypatch.setattr(torch, "compile", lambda *_, **__: time.sleep(99))  # a compiler that takes too long
-    rates = variants.choose(trainer.step, draw, (1, 2, 3), seconds=6.0)
+    rates = variants.choose(trainer.step, draw, (1, 2, 3), seconds=12.0)
     assert {variant.batch for variant in rates} == {1, 2} and list(rates.values()) == sorted(rates.values())[::-1]
     assert not any(variant.compiled for variant in rates) and trainer.step.parts == trainer.step._parts
     monkeypatch.setattr(torch, "compile", lambda function, **_: function)
