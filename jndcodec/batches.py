@@ -14,11 +14,12 @@ import warnings
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from itertools import islice
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import numpy as np
 
+from jndcodec.ahead import windows, work_ahead
 from jndcodec.container.jlc import Section, parse
 from jndcodec.effort import level_of
 from jndcodec.entropy.scale_network import T_MAX
@@ -53,10 +54,8 @@ if TYPE_CHECKING:
 WINDOW = 4  # batches of pictures that are looked at together for equal sizes
 THREADS = 4
 ON_GPU, ON_CPU = 8, 1  # pictures in a batch by default: a CPU is busy with one
+PICTURE = 8 << 20  # bytes of pixels that are reckoned for each of those; of larger pictures fewer are held
 Item = TypeVar("Item")
-Result = TypeVar("Result")
-
-
 Key = tuple[bytes, bytes, int, tuple[int, int]]
 
 
@@ -66,7 +65,7 @@ class Ready:
     def __init__(self, model: Model) -> None:
         self._model = model
         self.coded: dict[tuple[int, int], Future[Compressed]] = {}  # by id of the picture, which is alive, and t
-        self.decoded: dict[Key, np.ndarray] = {}  # by streams, t and size
+        self.decoded: dict[Key, Callable[[], np.ndarray]] = {}  # by streams, t and size
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._model, name)
@@ -79,7 +78,7 @@ class Ready:
         self, z: bytes, y: bytes, symbols_crc: int, t: int, size: tuple[int, int], progress: Progress = silent
     ) -> np.ndarray:
         found = self.decoded.get((z, y, t, size))
-        return self._model.decompress(z, y, symbols_crc, t, size, progress) if found is None else found
+        return self._model.decompress(z, y, symbols_crc, t, size, progress) if found is None else found()
 
 
 def encode_batch(
@@ -116,7 +115,10 @@ def encode_batch(
                 warnings.warn(note, stacklevel=4)
         return data
 
-    return _run(codec, images, read, prepare if known else None, finish, batch_size, errors)
+    def pixels(picture: Picture | JndcodecError) -> int:
+        return picture.rgb.nbytes if isinstance(picture, Picture) else 0
+
+    return _run(codec, images, read, pixels, prepare if known else None, finish, batch_size, errors)
 
 
 def decode_batch(
@@ -137,16 +139,25 @@ def decode_batch(
             for group in _groups(_streams(codec, files, limit), lambda one: one.size, size)
         ]
         for group, unpacked in groups:
-            for one, rgb in zip(group, coder.decompress(group, unpacked), strict=True):
-                if rgb is not None:
-                    ready.decoded[one.z, one.y, one.t, one.size] = rgb
+            for one, picture in zip(group, coder.decompress(group, unpacked), strict=True):
+                if picture is not None:
+                    ready.decoded[one.z, one.y, one.t, one.size] = picture
 
     def finish(ready: Codec, file: Encoded, data: bytes | JndcodecError) -> Image.Image:
         if isinstance(data, JndcodecError):
             raise data
         return ready.decode(data, **options)
 
-    return _run(codec, files, read, prepare, finish, batch_size, errors)
+    return _run(codec, files, read, _pixels, prepare, finish, batch_size, errors)
+
+
+def _pixels(data: bytes | JndcodecError) -> int:
+    """Bytes of the picture that a file decodes to."""
+    with suppress(JndcodecError):
+        if isinstance(data, bytes):
+            jlc = parse(data)
+            return 3 * jlc.width * jlc.height
+    return 0
 
 
 def _streams(codec: Codec, files: Sequence[bytes | JndcodecError], limit: int | None) -> list[Streams]:
@@ -170,13 +181,15 @@ def _run(
     codec: Codec,
     items: Iterable[Any],
     read: Callable[[Any], Any],
+    bytes_of: Callable[[Any], int],
     prepare: Callable[[BatchCoder, list[Any], Ready, int], None] | None,
     finish: Callable[[Codec, Any, Any], Any],
     batch_size: int | None,
     errors: str,
 ) -> Iterator[Any]:
     """finish(a codec with what `prepare` has made ready, item, read(item)) for each item, in order; the device works on
-    the next items meanwhile. errors: "raise", or "return" them in the results' place."""
+    the next items meanwhile. bytes_of: the pixels of what was read, which bounds how much is held. errors: "raise", or
+    "return" them in the results' place."""
     if errors not in ("raise", "return"):
         raise InputError(f"errors is {errors!r}: give 'raise' or 'return'")
     model = codec.model
@@ -203,29 +216,16 @@ def _run(
                         raise
                     yield error
 
-        reading = _ahead(threads, read, items, 2 * WINDOW * size)
+        most = WINDOW * size, WINDOW * size * PICTURE
+        reading = work_ahead(threads, read, items, 2 * most[0], most[1], bytes_of)
         pending: deque[tuple[list[tuple[Any, Any]], Future[Ready]]] = deque()
-        while window := list(islice(reading, WINDOW * size)):
+        for window in windows(reading, *most, bytes_of):
             pending.append((window, device.submit(start, window)))
             if len(pending) > 1:
                 first, ready = pending.popleft()
                 yield from end(first, ready.result())
         for window, ready in pending:
             yield from end(window, ready.result())
-
-
-def _ahead(
-    threads: ThreadPoolExecutor, work: Callable[[Item], Result], items: Iterable[Item], depth: int
-) -> Iterator[tuple[Item, Result]]:
-    """(item, work(item)) in order; up to `depth` items are worked on before they are asked for."""
-    source, pending = iter(items), deque[tuple[Item, Future[Result]]]()
-    while True:
-        for item in islice(source, depth - len(pending)):
-            pending.append((item, threads.submit(work, item)))
-        if not pending:
-            return
-        item, future = pending.popleft()
-        yield item, future.result()
 
 
 def _groups(items: Iterable[Item], size_of: Callable[[Item], tuple[int, ...]], most: int) -> list[list[Item]]:

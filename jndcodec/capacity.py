@@ -7,6 +7,7 @@ import os
 from contextlib import suppress
 from pathlib import Path
 
+MEMORY_PER_JOB = 2_000_000_000  # bytes; a picture of 12 megapixels takes 1.6 (docs/BENCHMARKS.md, "Many pictures")
 _CGROUP = Path("/sys/fs/cgroup")
 
 

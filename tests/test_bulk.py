@@ -8,9 +8,11 @@ import socket
 import subprocess
 import sys
 import tarfile
+import threading
 import time
 from collections.abc import Iterator
 from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import numpy as np
@@ -21,14 +23,16 @@ from PIL import Image
 pa = pytest.importorskip("pyarrow")
 import pyarrow.parquet as pq  # noqa: E402
 
+from jndcodec.bulk import files  # noqa: E402
 from jndcodec.bulk.job import Job  # noqa: E402
 from jndcodec.bulk.manifest import SCHEMA, Manifest  # noqa: E402
 from jndcodec.bulk.places import PART, Place  # noqa: E402
-from jndcodec.bulk.stages import Decode, Encode  # noqa: E402
-from jndcodec.bulk.work import Worker, plan, unrecorded  # noqa: E402
+from jndcodec.bulk.stages import Coded, Decode, Encode  # noqa: E402
+from jndcodec.bulk.work import LAYOUTS, Worker, plan, unrecorded  # noqa: E402
+from jndcodec.capacity import MEMORY_PER_JOB  # noqa: E402
 from jndcodec.cli.bulk import describe  # noqa: E402
 from jndcodec.cli.paths import JLC_SUFFIXES, decoded_name, encoded_name  # noqa: E402
-from jndcodec.errors import DataError, InputError, OutputError  # noqa: E402
+from jndcodec.errors import DataError, InputError, ModelError, OutputError  # noqa: E402
 from jndcodec.images.suffixes import PICTURE_SUFFIXES  # noqa: E402
 
 
@@ -90,6 +94,22 @@ def test_stages_in_batches_give_the_same(pictures, encoded, tiny_weights: Path) 
     files = [encoded[0], None, b"damaged", *encoded[1:]]
     single, batched = (Decode(weights=str(tiny_weights), engine="torch", batch_size=n).run(files) for n in (1, 3))
     assert [(one.data, one.error) for one in single] == [(one.data, one.error) for one in batched]
+
+
+def test_in_batches_an_error_after_the_coding_is_one_pictures(encoded, tiny_weights: Path, monkeypatch) -> None:
+    """Such as a format that cannot hold it: the others of the batch are written."""
+    decode = Decode(weights=str(tiny_weights), engine="torch", batch_size=4)
+    whole, calls = decode._written, []
+
+    def written(image: Image.Image) -> object:
+        calls.append(image)
+        if len(calls) == 2:
+            raise OutputError("too large a side")
+        return whole(image)
+
+    monkeypatch.setattr(decode, "_written", written)
+    found = decode.run(encoded)
+    assert len(found) == 5 and sorted(one.exit_code or 0 for one in found) == [0, 0, 0, 0, OutputError.exit_code]
 
 
 def test_an_unforeseen_error_is_a_row_too(pictures, tiny_weights: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -204,6 +224,67 @@ def test_a_source_with_nothing_in_it(tmp_path: Path, tiny_weights: Path) -> None
         Place.at("nosuchscheme://a/b")
 
 
+# --- bounds of memory
+
+
+def test_what_is_not_written_yet_is_bounded(tmp_path: Path, tiny_weights: Path, monkeypatch) -> None:
+    """A store slower than the coding: at most FLUSH bytes and a picture wait for it."""
+    (tmp_path / "in").mkdir()
+    for i in range(16 * files.UNITS):
+        (tmp_path / f"in/{i:04}.png").write_bytes(b"x")
+    job = job_for(tmp_path / "in", tmp_path / "out", tiny_weights)
+    unit = plan(job)[0]
+    assert len(unit.files) == 16
+    made, written, most = [0], [0], [0]
+
+    class Quick:
+        def run(self, values):
+            made[0] += len(values)
+            most[0] = max(most[0], made[0] - written[0])
+            return [Coded(b"y" * 1000) for _ in values]
+
+    def slow(target, name, about, coded):
+        time.sleep(0.02)
+        written[0] += 1
+        return about
+
+    monkeypatch.setattr(files, "_write", slow)
+    monkeypatch.setattr(files, "FLUSH", 3000)
+    rows = list(files.work(job, Quick(), Place.at(job.source), Place.at(job.target), unit))
+    assert [row["key"] for row in rows] == [name for name, _ in unit.files] and written == [16]
+    assert most[0] <= 4
+
+
+@pytest.mark.parametrize("batch", [1, 3])
+def test_no_more_pictures_are_read_than_are_coded_together(tmp_path: Path, tiny_weights: Path, batch: int) -> None:
+    (tmp_path / "rows").mkdir()
+    pq.write_table(pa.table({"bytes": [b"x"] * 7}), tmp_path / "rows/a.parquet")
+    write_tar(tmp_path / "tars/a.tar", {f"{i}.png": b"x" for i in range(7)})
+    for source in ("rows", "tars"):
+        seen: list[int] = []
+
+        class Counting:
+            def run(self, values, seen=seen):
+                seen.append(len(values))
+                return [Coded(b"y") for _ in values]
+
+        job = job_for(tmp_path / source, tmp_path / f"out of {source}", tiny_weights, batch=batch)
+        (unit,) = plan(job)
+        rows = LAYOUTS[unit.layout].work(job, Counting(), Place.at(job.source), Place.at(job.target), unit)
+        assert len(list(rows)) == 7 == sum(seen) and max(seen) == batch
+
+
+def test_workers_are_as_many_as_memory_holds(monkeypatch: pytest.MonkeyPatch) -> None:
+    engine = pytest.importorskip("jndcodec.bulk.engine", exc_type=ImportError)
+    there = {"CPU": 64.0, "memory": 20.5 * MEMORY_PER_JOB, "GPU": 2.0}
+    monkeypatch.setattr(engine.ray, "cluster_resources", lambda: there)
+    assert engine._room(engine.Means()) == 20
+    assert engine._room(engine.Means(threads=4)) == 16
+    assert engine._room(engine.Means(gpus=0.25)) == 8
+    there.clear()
+    assert engine._room(engine.Means()) == 1
+
+
 # --- the manifest and places
 
 
@@ -301,6 +382,41 @@ def test_an_object_store_over_the_wire(bucket, pictures, encoded, tmp_path: Path
     assert not target.is_file("half")
 
 
+def test_a_scheme_that_only_fsspec_opens(pictures, encoded, tiny_weights: Path) -> None:
+    pytest.importorskip("fsspec")
+    source, target = Place.at("memory://photos/in"), Place.at("memory://photos/out")
+    for name, data in (("a.png", pictures[0]), ("deep/b.png", pictures[1]), ("bad.png", b"damaged")):
+        with source.writing(name) as stream:
+            stream.write(data)
+    rows = do(job_for("memory://photos/in", "memory://photos/out", tiny_weights))
+    assert {row["key"]: row["exit_code"] for row in rows} == {"a.png": None, "deep/b.png": None, "bad.png": 3}
+    assert {name: target.read(name) for name in target.sizes()} == {
+        "a.png.jlc": encoded[0], "deep/b.png.jlc": encoded[1],
+    }  # fmt: skip
+    manifest = Manifest(target)
+    manifest.add(pa.Table.from_pylist(rows, SCHEMA))
+    assert len(manifest.finish()) == 3 and len(Manifest(target).load()) == 3
+
+
+def test_a_web_servers_listing_is_a_source(pictures, encoded, tmp_path: Path, tiny_weights: Path) -> None:
+    pytest.importorskip("aiohttp")
+    (tmp_path / "in/deep").mkdir(parents=True)
+    (tmp_path / "in/a.png").write_bytes(pictures[0])
+    (tmp_path / "in/deep/b.png").write_bytes(pictures[1])
+
+    class Quiet(SimpleHTTPRequestHandler):
+        def log_message(self, *arguments):
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(tmp_path))) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        rows = do(job_for(f"http://127.0.0.1:{server.server_port}/in", tmp_path / "out", tiny_weights))
+        server.shutdown()
+    assert [row["error"] for row in rows] == [None, None]
+    assert tree(tmp_path / "out") == ["a.png.jlc", "deep/b.png.jlc"]
+    assert (tmp_path / "out/deep/b.png.jlc").read_bytes() == encoded[1]
+
+
 def test_a_target_that_is_not_empty_is_left_alone(pictures, tmp_path: Path, tiny_weights: Path) -> None:
     pytest.importorskip("ray")
     from jndcodec.bulk.engine import Means
@@ -338,6 +454,28 @@ def test_the_commands_describe_the_jobs_that_they_run(
     assert decode.exit_code == 0 and tree(tmp_path / "back") == ["a.png.tif"]
     assert np.array_equal(np.asarray(Image.open(tmp_path / "back/a.png.tif")), np.asarray(codec.decode(data)))
     assert seen == [(engine.Means("local", 3, 1, 0.25), True, False), (engine.Means("local", 3, 1, 0.25), False, True)]
+
+
+@pytest.mark.parametrize("direction", ["encode", "decode"])
+def test_the_engine_is_the_one_that_was_asked_for(
+    encoded, pictures, tmp_path: Path, tiny_weights: Path, monkeypatch: pytest.MonkeyPatch, direction: str
+) -> None:
+    engine = pytest.importorskip("jndcodec.bulk.engine", exc_type=ImportError)
+    asked: list[object] = []
+
+    def here(job: Job, *_: object, **__: object) -> pa.Table:
+        asked.append(job.options["engine"])
+        return pa.Table.from_pylist(do(job), SCHEMA)
+
+    monkeypatch.setattr(engine, "run", here)
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in/a.png").write_bytes(pictures[0])
+    (tmp_path / "in/a.jlc").write_bytes(encoded[0])
+    command = ("bulk", direction, tmp_path / "in", "--out", tmp_path / "out", "--weights", tiny_weights)
+    assert run(*command, "--engine", "torch").exit_code == run(*command, "--engine", "onnx").exit_code == 0
+    assert asked == ["torch", "onnx"]
+    with pytest.raises(ModelError, match="onnx computes on the CPU"):
+        run(*command, "--engine", "onnx", "--device", "cuda")
 
 
 def test_the_progress_line() -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+import math
 import os
 import time
 from collections.abc import Callable, Iterator
@@ -25,7 +26,7 @@ from jndcodec.bulk.job import Job
 from jndcodec.bulk.manifest import SCHEMA, Manifest
 from jndcodec.bulk.places import Place
 from jndcodec.bulk.work import Worker, plan, unrecorded
-from jndcodec.capacity import cores
+from jndcodec.capacity import MEMORY_PER_JOB, cores
 from jndcodec.errors import JndcodecError, OutputError
 
 MOST_BLOCKS = 4096  # of Ray's, which tell its scheduler's work; each holds at least one unit
@@ -137,9 +138,9 @@ def _results(job: Job, units: list[str], means: Means) -> Iterator[pa.Table]:
 
 
 def _room(means: Means) -> int:
-    """How many workers the cluster holds now."""
+    """How many workers the cluster holds: by CPUs, memory and GPUs."""
     there = ray.cluster_resources()
-    room = there.get("CPU", 1) // means.threads
+    room = min(there.get("CPU", 1) // means.threads, there.get("memory", math.inf) // MEMORY_PER_JOB)
     return max(1, int(min(room, there.get("GPU", 0) // means.gpus) if means.gpus else room))
 
 
@@ -161,7 +162,7 @@ def _cluster(means: Means) -> Iterator[None]:
             ray.init(address="local", num_cpus=cpus, include_dashboard=False, **options)
         else:
             ray.init(address=means.ray, **options)
-    except (ConnectionError, RuntimeError, ValueError) as error:
+    except Exception as error:  # Ray raises bare ones where a machine is too busy to start it
         raise JndcodecError(f"no Ray cluster at {means.ray}: {' '.join(str(error).split())}") from error
     try:
         yield

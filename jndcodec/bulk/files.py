@@ -32,15 +32,18 @@ def work(job: Job, stage: Stage, source: Place, target: Place, unit: Unit) -> It
     names = [name for name, _ in unit.files]
     with ThreadPoolExecutor(READERS) as pool:
         reading = deque(pool.submit(source.read, name) for name in names)
-        written: list[Future[Row]] = []
+        written: deque[tuple[int, Future[Row]]] = deque()
         for start in range(0, len(names), job.batch):
             some = names[start : start + job.batch]
             inputs = [_content(reading.popleft()) for _ in some]
             good = iter(stage.run([data for data in inputs if isinstance(data, bytes)]))
             for name, data in zip(some, inputs, strict=True):
                 size, coded = (len(data), next(good)) if isinstance(data, bytes) else (None, data)
-                written.append(pool.submit(_write, target, job.target_name(name), row(name, name, size, coded), coded))
-        yield from (future.result() for future in written)
+                future = pool.submit(_write, target, job.target_name(name), row(name, name, size, coded), coded)
+                written.append((len(coded.data or b""), future))
+            while sum(size for size, future in written if not future.done()) > FLUSH:  # the store is slower than we are
+                yield written.popleft()[1].result()
+        yield from (future.result() for _, future in written)
 
 
 def _content(future: Future[bytes]) -> bytes | Coded:

@@ -13,7 +13,6 @@ from jndcodec.bulk.stages import Coded, Stage
 from jndcodec.errors import DataError
 
 NAME = "parquet"
-ROWS = 8  # read at a time
 
 
 def plan(job: Job, place: Place, sizes: dict[str, int]) -> list[Unit]:
@@ -49,7 +48,7 @@ def work(job: Job, stage: Stage, source: Place, target: Place, unit: Unit) -> It
         schema = _with_error(file.schema_arrow.empty_table(), job.column, [], []).schema
         with pq.ParquetWriter(out, schema) as writer:
             held: list[pa.Table] = []
-            for batch in file.iter_batches(ROWS, row_groups=[unit.row_group]):
+            for batch in file.iter_batches(job.batch, row_groups=[unit.row_group]):
                 table = pa.Table.from_batches([batch])
                 values = table.column(job.column).to_pylist()
                 coded = _code(stage, values, [next(before, None) for _ in values])
@@ -74,7 +73,7 @@ def _written(job: Job, target: Place, unit: Unit) -> Iterator[bytes | None]:
     """What an earlier run has made of each row; nothing where it failed or never came so far."""
     if job.again and target.is_file(unit.name):
         with target.open(unit.name) as stream:
-            for batch in pq.ParquetFile(stream, pre_buffer=False).iter_batches(ROWS, columns=[job.column]):
+            for batch in pq.ParquetFile(stream, pre_buffer=False).iter_batches(job.batch, columns=[job.column]):
                 yield from batch.column(0).to_pylist()
 
 

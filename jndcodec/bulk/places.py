@@ -50,10 +50,11 @@ class Place:
         return self.system.get_file_info(self.path(name)).is_file
 
     def sizes(self, folder: str = "") -> dict[str, int]:
-        """{name: bytes} of all files under a folder, at any depth; empty where there is none."""
+        """{name: bytes} of all files under a folder, at any depth; empty where there is none. Where a server does
+        not tell the bytes: 0."""
         selector = fs.FileSelector(self.path(folder), allow_not_found=True, recursive=True)
         start = len(self.root) + 1
-        return {info.path[start:]: info.size for info in self.system.get_file_info(selector) if info.is_file}
+        return {info.path[start:]: info.size or 0 for info in self.system.get_file_info(selector) if info.is_file}
 
     def read(self, name: str) -> bytes:
         with self.system.open_input_stream(self.path(name)) as stream:

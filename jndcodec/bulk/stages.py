@@ -15,12 +15,14 @@ import functools
 import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from io import BytesIO
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from jndcodec.ahead import work_ahead
 from jndcodec.errors import InputError, JndcodecError, ModelError
 
 if TYPE_CHECKING:
@@ -28,6 +30,9 @@ if TYPE_CHECKING:
     from PIL import Image
 
     from jndcodec.codec import Codec
+
+WRITERS = 4  # threads that compress decoded pictures of a batch, which holds no lock
+MOST_WRITTEN = 64 << 20  # bytes of them that are made ahead
 
 
 @dataclass
@@ -142,7 +147,7 @@ class Encode(Stage):
     def _together(self, values: Sequence[bytes]) -> Iterator[Coded | Exception]:
         found = self._codec.encode_batch(values, batch_size=self._batch_size, errors="return", **self._options)
         for value, data in zip(values, found, strict=True):
-            yield data if isinstance(data, Exception) else self._measured(value, data)
+            yield data if isinstance(data, Exception) else _caught(self._measured, value, data)
 
     def _measured(self, value: bytes, data: bytes) -> Coded:
         if not self._estimate:
@@ -193,13 +198,20 @@ class Decode(Stage):
         return self._written(decode(value, **self._where, **self._options))
 
     def _together(self, values: Sequence[bytes]) -> Iterator[Coded | Exception]:
-        """One model decodes most files, or all; those of another are decoded alone."""
+        """One model decodes most files, or all; those of another are decoded alone. Threads write the pictures while
+        the next ones are decoded."""
         found = self._codec.decode_batch(values, batch_size=self._batch_size, errors="return", **self._options)
-        for value, image in zip(values, found, strict=True):
+
+        def written(pair: tuple[bytes, Image.Image | Exception]) -> Coded | Exception:
+            value, image = pair
             if isinstance(image, ModelError):
-                yield self._attempt(value, self._code)
-            else:
-                yield image if isinstance(image, Exception) else self._written(image)
+                return _caught(self._code, value)
+            return image if isinstance(image, Exception) else _caught(self._written, image)
+
+        with ThreadPoolExecutor(WRITERS) as threads:
+            pairs = zip(values, found, strict=True)
+            for _, coded in work_ahead(threads, written, pairs, 2 * WRITERS, MOST_WRITTEN, _size):
+                yield coded
 
     @functools.cached_property
     def _codec(self) -> Codec:
@@ -213,6 +225,18 @@ class Decode(Stage):
         stream = BytesIO()
         write_image(image, stream, self._format)
         return Coded(stream.getvalue())
+
+
+def _caught(code: Callable[..., Coded], *arguments: Any) -> Coded | Exception:
+    """The error in the result's place: a generator that raises it would lose those that follow."""
+    try:
+        return code(*arguments)
+    except Exception as error:
+        return error
+
+
+def _size(coded: Coded | Exception) -> int:
+    return len(coded.data) if isinstance(coded, Coded) and coded.data else 0
 
 
 def _for_many(engine: str) -> str:

@@ -13,7 +13,6 @@ from jndcodec.bulk.places import Place
 from jndcodec.bulk.stages import Coded, Stage
 
 NAME = "tars"
-PICTURES = 8  # read at a time
 Member = tuple[tarfile.TarInfo, bytes]
 
 
@@ -36,7 +35,7 @@ def work(job: Job, stage: Stage, source: Place, target: Place, unit: Unit) -> It
             content = tar.extractfile(info)
             held.append((info, content.read() if content else b""))
             taken = sum(job.takes(info.name) for info, _ in held)
-            if taken >= PICTURES or sum(len(data) for _, data in held) > FLUSH:
+            if taken >= job.batch or sum(len(data) for _, data in held) > FLUSH:
                 yield from _flush(job, stage, unit, held, made, before)
                 held = []
         yield from _flush(job, stage, unit, held, made, before)

@@ -27,9 +27,12 @@ def plan(job: Job, done: Container[str] = ()) -> list[Unit]:
     InputError where there is nothing in the source, or it is a single file.
     """
     place = Place.at(job.source)
-    if place.is_file():
+    try:
+        sizes = dict(sorted(place.sizes().items()))
+    except NotADirectoryError:
+        sizes = {}
+    if not sizes and place.is_file():
         raise InputError(f"{job.source}: is a file; name the folder that holds it")
-    sizes = dict(sorted(place.sizes().items()))
     for layout in LAYOUTS.values():
         if units := layout.plan(job, place, sizes):
             if layout is files:

@@ -13,12 +13,13 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from jndcodec.cli.encoder_options import check_encoder_options, encoder_options
-from jndcodec.cli.options import limit_option, stack, transform_options, weights_option
+from jndcodec.cli.options import engine_option, limit_option, stack, transform_options, weights_option
 from jndcodec.cli.paths import JLC_SUFFIXES, decoded_name, encoded_name
 from jndcodec.cli.report import kilobytes
 from jndcodec.cli.screen import Command, Group
 from jndcodec.errors import DependencyError
 from jndcodec.images.suffixes import PICTURE_SUFFIXES
+from jndcodec.model.choice import first_engine
 from jndcodec.rate.jnd import UNCERTAINTY
 from jndcodec.workers import stoppable
 
@@ -42,6 +43,7 @@ bulk_options = stack(
     click.option("-f", "--force", is_flag=True, help="Write into a DST that is not empty."),
     limit_option,
     transform_options,
+    engine_option,
 )
 
 
@@ -60,7 +62,7 @@ def bulk() -> None:
 
 
 SECTIONS = {
-    "Workers": ("ray", "concurrency", "threads", "gpus", "device", "precision"),
+    "Workers": ("ray", "concurrency", "threads", "gpus", "device", "precision", "engine"),
     "Where": ("target", "column", "key", "resume", "force"),
 }
 
@@ -130,6 +132,7 @@ def _run(
     for package in ("ray", "pyarrow"):
         if importlib.util.find_spec(package) is None:
             raise DependencyError(f"{package} is missing: pip install 'jndcodec[ray]'")
+    first_engine(stage["engine"], stage["device"], stage["precision"])  # an error here, not in every worker
     from jndcodec.bulk.engine import Means, run
     from jndcodec.bulk.job import Job
 

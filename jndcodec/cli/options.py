@@ -9,12 +9,11 @@ from typing import Any
 
 import click
 
-from jndcodec.capacity import cores, free_memory
+from jndcodec.capacity import MEMORY_PER_JOB, cores, free_memory
 from jndcodec.cli.report import json_option
 from jndcodec.model.choice import ENGINES
 from jndcodec.threads import limit_blas
 
-MEMORY_PER_JOB = 2_000_000_000  # bytes; a picture of 12 megapixels takes 1.6 (docs/BENCHMARKS.md, "Many pictures")
 FILES_PER_JOB = 4  # fewer are done before another worker has its model
 MOST_JOBS_ON_GPU = 8  # each takes half a gigabyte there for CUDA itself
 _MULTIPLES = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9}
@@ -135,15 +134,17 @@ transform_options = stack(
     ),
 )
 
+engine_option = click.option(
+    "--engine",
+    type=click.Choice(ENGINES),
+    default="auto",
+    show_default=True,
+    help="What runs the transforms: onnx starts at once, torch has GPUs, bf16 and efforts from 4 on.",
+)
+
 device_options = stack(
     transform_options,
-    click.option(
-        "--engine",
-        type=click.Choice(ENGINES),
-        default="auto",
-        show_default=True,
-        help="What runs the transforms: onnx starts at once, torch has GPUs, bf16 and efforts from 4 on.",
-    ),
+    engine_option,
     click.option("--threads", type=click.IntRange(1), help="CPU threads.  [default: all cores, shared among --jobs]"),
 )
 

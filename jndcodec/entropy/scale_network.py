@@ -4,7 +4,8 @@ The index decides which table a symbol is coded with, so both sides must compute
 thread count and any BLAS. All values here are integers, and the largest partial sum that can occur is proved at export
 to stay below 2^53; float64 adds such numbers without rounding, in any order. A convolution is the sum of a matrix
 product for each of its taps (no Winograd, no FFT); between layers: add half, shift right, clamp, which is exact too.
-It runs in numpy on the CPU, whichever engine runs the transforms.
+It runs in numpy on the CPU, whichever engine runs the transforms (and for batches on their device:
+jndcodec.model.exact_torch).
 
 Number formats: weights int16 with `shift` fractional bits; activations at most 16 bits with ACTIVATION_BITS fractional
 bits; biases with both; what comes out is in table steps with ACTIVATION_BITS fractional bits.
@@ -47,7 +48,7 @@ class IntegerConv:
         return math.log2(largest.max())
 
     @property
-    def _order(self) -> np.ndarray:
+    def order(self) -> np.ndarray:
         """Where each output channel stands in the file. With `upsample`, row and column of the four come first here, so
         that the shuffle moves whole runs of channels."""
         channels = np.arange(len(self.bias))
@@ -56,7 +57,7 @@ class IntegerConv:
     @functools.cached_property
     def taps(self) -> np.ndarray:
         """A matrix (C_in, C_out) for each tap, row by row."""
-        taps = self.weight[self._order].transpose(2, 3, 1, 0)
+        taps = self.weight[self.order].transpose(2, 3, 1, 0)
         return np.ascontiguousarray(taps.reshape(-1, *taps.shape[2:]))
 
     def first(self, count: int) -> IntegerConv:
@@ -92,7 +93,7 @@ class IntegerConv:
         for tap in range(1, kernel**2):
             start = tap // kernel * wide + tap % kernel
             y += np.matmul(flat[start : start + height * wide], self.taps[tap], out=product)
-        y += (self.bias + 2.0 ** (self.shift - 1))[self._order]
+        y += (self.bias + 2.0 ** (self.shift - 1))[self.order]
         return y.reshape(height, wide, -1)[:, :width]
 
 

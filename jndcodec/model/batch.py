@@ -1,13 +1,18 @@
-"""Pictures of one size in one batch through the transforms; the exact stage and rANS on threads beside them.
+"""Pictures of one size in one batch through the transforms; what codes bytes on threads beside them.
 
-Each picture gets the symbols that it gets alone where the device's kernels add in the same order for any batch, as they
-do on CPUs (tests/test_batches.py). Where one does not, a value at a half-integer may round the other way, which is as
-good: the decoder reads what was chosen.
+A batch goes to the device in one piece and comes back in one, and the host waits for it once, on the thread that codes
+it: the thread that feeds the device never waits. So symbols are chosen on the device, with the exact stage there too
+(jndcodec.model.exact_torch), and a file's are read on the host before.
+
+A device's kernels may add in another order in a batch, so that a value at a half-integer rounds the other way, which is
+as good: the decoder reads what was chosen. A CPU, which is busy with one picture, runs them one after the other, and
+gives each the symbols and pixels that it gets alone.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import functools
+from collections.abc import Callable, Sequence
 from concurrent.futures import Executor, Future
 from dataclasses import dataclass
 
@@ -16,14 +21,16 @@ import torch
 from torch import Tensor
 
 from jndcodec.entropy.rounding import quantiser
+from jndcodec.entropy.scale_network import T_MAX
 from jndcodec.entropy.symbols import SYMBOL_LIMIT, Symbols
 from jndcodec.errors import JndcodecError
-from jndcodec.model.exact import up_to_last, worth_having
-from jndcodec.model.grid import WINDOW, latent_size
+from jndcodec.model.exact import worth_having
+from jndcodec.model.grid import STRIDE_Y, WINDOW, latent_size
 from jndcodec.model.interface import Compressed, size_of
-from jndcodec.model.means import Means, as_tensor
+from jndcodec.model.means import Means
 from jndcodec.model.native import NativeModel
-from jndcodec.model.tiling import Span
+from jndcodec.model.tiling import Span, read_padded
+from jndcodec.model.transfer import Download, upload
 
 
 @dataclass(frozen=True)
@@ -42,48 +49,62 @@ def fits(size: tuple[int, int]) -> bool:
     return max(latent_size(*size)) <= WINDOW
 
 
+def together(device: torch.device) -> bool:
+    """Whether pictures share the transforms' kernels."""
+    return device.type != "cpu"
+
+
 class BatchCoder:
-    """Both directions of one model. threads: for the exact stage and rANS."""
+    """Both directions of one model. threads: for the exact stage of files and rANS."""
 
     def __init__(self, model: NativeModel, threads: Executor) -> None:
         self._model, self._threads = model, threads
 
-    @torch.inference_mode()
+    def _each(self, pictures: int) -> int:
+        """How many of them go through the transforms at once."""
+        return pictures if together(self._model.device) else 1
+
     def compress(self, pictures: Sequence[np.ndarray], t: int, dead_zone: float) -> list[Future[Compressed]]:
         """Uint8 (H, W, 3) each, of one size that `fits`. The streams are packed while the next batch runs."""
-        model, net, size = self._model, self._model.float_model, size_of(pictures[0])
-        rows, columns = latent_size(*size)
-        knob, round_off = model.knob(t), quantiser(model.dead_zone, dead_zone)
-        whole = Span(0, rows, 0, rows), Span(0, columns, 0, columns)
-        c = torch.cat([model.coefficients(rgb, *whole) for rgb in pictures])
-        with model.autocast():
-            y, energies = (part.float().contiguous(memory_format=torch.channels_last) for part in net.analyse(c, knob))
-            z = net.hyper_analyse(y, energies, knob).cpu()
-        index_z = model.scale_network.indexes_z(t)
-        coded_z = torch.from_numpy(index_z > 0)[None, :, None, None]
-        z_hat = torch.round(z).clamp(-SYMBOL_LIMIT, SYMBOL_LIMIT) * coded_z
-        z_out = np.ascontiguousarray(z_hat.permute(0, 2, 3, 1).to(torch.int16).numpy())
-        audible = model.audible(t)
-        index = np.stack(list(self._threads.map(lambda z: model.indexes(z, t, (rows, columns), audible), z_out)))
-        out, m = np.zeros(index.shape, np.int16), model.m
-        y_hat = Means(model).quantise(z_hat, y, t, index[..., :m], out[..., :m], round_off)
-        counts = [up_to_last(one[..., m:].any((0, 1))) for one in index]
-        if count := max(counts):
-            with model.autocast():
-                missing = c - net.predict(y_hat, knob)
-                detail = net.detail(missing, knob, count)
-            here = as_tensor(index[..., m : m + count]).to(model.device)
-            symbols = round_off(detail, here).clamp_(-SYMBOL_LIMIT, SYMBOL_LIMIT).mul_(here > 0)
-            as_tensor(out[..., m : m + count]).copy_(symbols)
+        model, size = self._model, size_of(pictures[0])
+        row, column = (Span(0, count, 0, count).scaled(STRIDE_Y) for count in latent_size(*size))
+        pixels = upload([read_padded(rgb, row, column) for rgb in pictures], model.device)
+        each = self._each(len(pictures))
+        coming = [Download(self.choose_symbols(some, t, dead_zone)) for some in pixels.split(each)]
 
         def pack(i: int) -> Compressed:
-            kept = slice(None, m + worth_having(out[i, ..., m:]))
-            symbols = Symbols(z_out[i], out[i][..., kept], index_z, index[i][..., kept])
-            streams = model.pack(symbols)
-            crc = symbols.crc()
+            z, y, index = (part[i % each] for part in coming[i // each].wait())
+            kept = slice(None, model.m + worth_having(y[..., model.m :]))
+            symbols = Symbols(z, y[..., kept], model.scale_network.indexes_z(t), index[..., kept])
+            streams, crc = model.pack(symbols), symbols.crc()
             return Compressed(*streams, crc, lambda: model.decompress(*streams, crc, t, size))
 
         return [self._threads.submit(pack, i) for i in range(len(pictures))]
+
+    @torch.inference_mode()
+    def choose_symbols(self, pixels: Tensor, t: int, dead_zone: float) -> tuple[Tensor, Tensor, Tensor]:
+        """Uint8 pixels (N, 16h, 16w, 3) -> symbols of z, int16 (N, hz, wz, cz), of y and detail, int16 (N, h, w, C),
+        and their table indexes, uint8. Nothing in it waits for the device."""
+        model, net, m = self._model, self._model.float_model, self._model.m
+        n, rows, columns = len(pixels), pixels.shape[1] // STRIDE_Y, pixels.shape[2] // STRIDE_Y
+        knob, round_off = model.knob(t), quantiser(model.dead_zone, dead_zone)
+        c = net.dct(pixels.permute(0, 3, 1, 2).float().div_(255))
+        with model.autocast():
+            y, energies = (part.float().contiguous(memory_format=torch.channels_last) for part in net.analyse(c, knob))
+            z = net.hyper_analyse(y, energies, knob)
+        coded_z = upload([model.scale_network.indexes_z(t) > 0], model.device)[..., None, None]
+        z_hat = torch.round(z).clamp(-SYMBOL_LIMIT, SYMBOL_LIMIT) * coded_z
+        count = model.audible(t)  # which of them are heard in these pictures, the host does not know yet
+        index = model.device_indexes(z_hat, t, (rows, columns), count)
+        out = torch.zeros((n, rows, columns, m + count), dtype=torch.int16, device=model.device)
+        symbols = out.permute(0, 3, 1, 2)
+        y_hat = Means(model).quantise(z_hat, y, knob, index[:, :m], symbols[:, :m], round_off)
+        if count:
+            with model.autocast():
+                detail = net.detail(c - net.predict(y_hat, knob), knob, count)
+            here = index[:, m:]
+            symbols[:, m:] = round_off(detail, here).clamp_(-SYMBOL_LIMIT, SYMBOL_LIMIT).mul_(here > 0)
+        return z_hat.permute(0, 2, 3, 1).to(torch.int16).contiguous(), out, index.permute(0, 2, 3, 1)
 
     def unpack(self, files: Sequence[Streams]) -> list[Future[Symbols]]:
         """The first half of `decompress`: its symbols, on threads."""
@@ -92,37 +113,44 @@ class BatchCoder:
             for one in files
         ]
 
-    @torch.inference_mode()
-    def decompress(self, files: Sequence[Streams], unpacked: Sequence[Future[Symbols]]) -> list[np.ndarray | None]:
-        """Uint8 (H, W, 3) each, of one size that `fits`; None where the symbols cannot be had: `NativeModel.decompress`
-        says why."""
-        model, net = self._model, self._model.float_model
+    def decompress(
+        self, files: Sequence[Streams], unpacked: Sequence[Future[Symbols]]
+    ) -> list[Callable[[], np.ndarray] | None]:
+        """What waits for the picture, uint8 (H, W, 3), of each, all of one size that `fits`; None where the symbols
+        cannot be had: `NativeModel.decompress` says why."""
+        device = self._model.device
         found = [_result(future) for future in unpacked]
         good = [(one, symbols) for one, symbols in zip(files, found, strict=True) if symbols is not None]
         if not good:
             return [None] * len(files)
-        t, parts, m = [one.t for one, _ in good], [symbols for _, symbols in good], model.m
-        knob = model.knob(t)
-        z_hat = as_tensor(np.stack([symbols.z for symbols in parts])).float()
-        main, index_main = (np.stack([array[..., :m] for array in arrays]) for arrays in _y_and_index(parts))
-        y_hat = Means(model).reconstruct(z_hat, main, index_main, t)
-        count = max(symbols.y.shape[2] for symbols in parts) - m
+        count = max(symbols.y.shape[2] for _, symbols in good)
+        z = upload([symbols.z for _, symbols in good], device)
+        y = upload([_filled(symbols.y, count) for _, symbols in good], device)
+        index = upload([_filled(symbols.index_y, count) for _, symbols in good], device)
+        knob = upload([np.array(one.t / T_MAX, np.float32) for one, _ in good], device)
+        each, (height, width) = self._each(len(good)), files[0].size
+        parts = zip(*(part.split(each) for part in (z, y, index, knob)), strict=True)
+        coming = [Download([self.make_pixels(*part)]) for part in parts]
+        places = iter(range(len(good)))
+
+        def picture(i: int) -> np.ndarray:
+            return coming[i // each].wait()[0][i % each, :height, :width]
+
+        return [None if symbols is None else functools.partial(picture, next(places)) for symbols in found]
+
+    @torch.inference_mode()
+    def make_pixels(self, z: Tensor, y: Tensor, index: Tensor, knob: Tensor) -> Tensor:
+        """Symbols and table indexes as those of `choose_symbols`, knobs (N,) -> uint8 pixels (N, 16h, 16w, 3). Nothing
+        in it waits for the device."""
+        model, net, m = self._model, self._model.float_model, self._model.m
+        z, y, index = (part.permute(0, 3, 1, 2) for part in (z, y, index))
+        y_hat = Means(model).reconstruct(z.float(), y[:, :m], index[:, :m], knob)
         with model.autocast():
             c = net.predict(y_hat, knob)
-            if count:
-                detail, index = (
-                    as_tensor(np.stack([_filled(array[..., m:], count) for array in arrays])).to(model.device)
-                    for arrays in _y_and_index(parts)
-                )
-                c = c + net.undetail(net.reconstruction(detail.float(), index), knob)
-        pixels = iter(self._pixels(c))
-        height, width = files[0].size
-        return [None if symbols is None else next(pixels)[:height, :width] for symbols in found]
-
-    def _pixels(self, c: Tensor) -> np.ndarray:
-        """(N, 16h, 16w, 3): one copy off the device for all."""
-        x = self._model.float_model.dct.inverse(c).clamp_(0, 1).mul_(255).round_().to(torch.uint8)
-        return x.permute(0, 2, 3, 1).contiguous().cpu().numpy()
+            if y.shape[1] > m:
+                c = c + net.undetail(net.reconstruction(y[:, m:].float(), index[:, m:]), knob)
+        x = net.dct.inverse(c).clamp_(0, 1).mul_(255).round_().to(torch.uint8)
+        return x.permute(0, 2, 3, 1).contiguous()
 
 
 def _result(future: Future[Symbols]) -> Symbols | None:
@@ -130,10 +158,6 @@ def _result(future: Future[Symbols]) -> Symbols | None:
         return future.result()
     except JndcodecError:
         return None
-
-
-def _y_and_index(parts: Sequence[Symbols]) -> tuple[list[np.ndarray], list[np.ndarray]]:
-    return [symbols.y for symbols in parts], [symbols.index_y for symbols in parts]
 
 
 def _filled(array: np.ndarray, count: int) -> np.ndarray:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import numpy as np
 import torch
@@ -18,41 +18,37 @@ from jndcodec.model.transforms import Transforms
 
 
 class Means:
-    """Both directions of the refinement with one model's transforms. Arrays may be those of one picture, (h, w, m), or
-    of N, (N, h, w, m), and t one knob for all or one for each."""
+    """Both directions of the refinement with one model's transforms, of N pictures: on any device, symbols int16 and
+    table indexes uint8, (N, m, h, w), and a knob for all, (1,), or one for each, (N,)."""
 
     def __init__(self, transforms: Transforms) -> None:
         self.transforms, self.model = transforms, transforms.float_model
 
     def quantise(
-        self, z_hat: Tensor, y: Tensor, t: int | Sequence[int], index: np.ndarray, out: np.ndarray, quantise: Quantise,
-        keep: bool = True,
-    ) -> Tensor:  # fmt: skip
-        """y_hat (N, m, h, w) of y; its symbols are written into `out`, int16 (h, w, m), like `index`, uint8. Without
-        `keep` it may stand in y's memory."""
-        index_t, symbols_t = as_tensor(index), as_tensor(out)
+        self, z_hat: Tensor, y: Tensor, knob: Tensor, index: Tensor, out: Tensor, quantise: Quantise, keep: bool = True
+    ) -> Tensor:
+        """y_hat (N, m, h, w) of y; its symbols are written into `out`. Without `keep` it may stand in y's memory."""
 
         def code(span: Span, step: int, mean: Tensor) -> Tensor:
-            here = _take(index_t[:, :, span.target], step).to(mean.device)
+            here = _take(index[:, :, span.target], step).to(mean.device)
             residual = _take(y[:, :, span.target], step).to(mean.device) - mean
             symbols = quantise(residual, here).clamp_(-SYMBOL_LIMIT, SYMBOL_LIMIT).mul_(here > 0)
-            _put(symbols_t[:, :, span.target], step, symbols.to("cpu", torch.int16))
+            _put(out[:, :, span.target], step, symbols.to(out.device, torch.int16))
             return self.model.reconstruction(symbols, here)
 
-        return self._refine(z_hat, out.shape[-3:-1], t, code, None if keep else y)
+        return self._refine(z_hat, out.shape[2:], knob, code, None if keep else y)
 
-    def reconstruct(self, z_hat: Tensor, symbols: np.ndarray, index: np.ndarray, t: int | Sequence[int]) -> Tensor:
-        """y_hat (N, m, h, w) from symbols (h, w, m)."""
-        symbols_t, index_t = as_tensor(symbols), as_tensor(index)
+    def reconstruct(self, z_hat: Tensor, symbols: Tensor, index: Tensor, knob: Tensor) -> Tensor:
+        """y_hat (N, m, h, w) from symbols."""
 
         def code(span: Span, step: int, mean: Tensor) -> Tensor:
-            coded = _take(symbols_t[:, :, span.target], step).to(mean.device, torch.float32)
-            return self.model.reconstruction(coded, _take(index_t[:, :, span.target], step).to(mean.device))
+            coded = _take(symbols[:, :, span.target], step).to(mean.device, torch.float32)
+            return self.model.reconstruction(coded, _take(index[:, :, span.target], step).to(mean.device))
 
-        return self._refine(z_hat, symbols.shape[-3:-1], t, code)
+        return self._refine(z_hat, symbols.shape[2:], knob, code)
 
     def _refine(
-        self, z_hat: Tensor, size: tuple[int, ...], t: int | Sequence[int], code: Callable[[Span, int, Tensor], Tensor],
+        self, z_hat: Tensor, size: tuple[int, ...], knob: Tensor, code: Callable[[Span, int, Tensor], Tensor],
         memory: Tensor | None = None,
     ) -> Tensor:  # fmt: skip
         """y_hat = code(span, step, mean) + mean, each on its step's elements, packed.
@@ -61,7 +57,7 @@ class Means:
         """
         rows, columns = size
         transforms, model = self.transforms, self.model
-        knob, device = transforms.knob(t), transforms.device
+        device = transforms.device
         sigma = model.sigma(knob)
         parts = strips(rows, columns, H_S_HALO)
         # where there are several strips, each step masks what is not reconstructed yet; else it must be zero

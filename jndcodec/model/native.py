@@ -6,6 +6,7 @@ then as many of detail as the picture needs: y lies channels last, so both lie i
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -16,6 +17,7 @@ from torch import Tensor
 from jndcodec.entropy.rounding import Quantise, quantiser
 from jndcodec.entropy.symbols import SYMBOL_LIMIT, Symbols
 from jndcodec.model.exact import ExactStage, up_to_last, worth_having
+from jndcodec.model.exact_torch import DeviceIndexes
 from jndcodec.model.grid import WINDOW, latent_size
 from jndcodec.model.interface import Compressed, Progress, silent, size_of
 from jndcodec.model.means import Means, as_tensor
@@ -48,6 +50,11 @@ class NativeModel(Transforms, ExactStage):
         Transforms.__init__(self, info, tensors, device, precision)
         ExactStage.__init__(self, info, tensors)
         self.dead_zone = torch.from_numpy(self.dead_zones).to(self.device)
+
+    @functools.cached_property
+    def device_indexes(self) -> DeviceIndexes:
+        """`indexes` of several pictures on the device, for batches."""
+        return DeviceIndexes(self.scale_network, self.m, self.device)
 
     # -- the two directions (jndcodec.model.interface)
 
@@ -82,7 +89,8 @@ class NativeModel(Transforms, ExactStage):
         z_out = z_hat[0].permute(1, 2, 0).to(torch.int16).numpy()
         index = self.indexes(z_out, t, latent_size(*size_of(rgb)), self.audible(t))
         out = np.zeros(index.shape, np.int16)
-        y_hat = Means(self).quantise(z_hat, y, t, index[..., : self.m], out[..., : self.m], quantise, keep)
+        main = as_tensor(index[..., : self.m]), as_tensor(out[..., : self.m])
+        y_hat = Means(self).quantise(z_hat, y, self.knob(t), *main, quantise, keep)
         seen = index[..., self.m :].any((0, 1))
         count = up_to_last(seen)
         predictions: list[Prediction] | None = None
@@ -115,7 +123,8 @@ class NativeModel(Transforms, ExactStage):
     def reconstruct(self, symbols: Symbols, t: int) -> Tensor:
         """y_hat from symbols."""
         z_hat = as_tensor(symbols.z).float()
-        return Means(self).reconstruct(z_hat, symbols.y[..., : self.m], symbols.index_y[..., : self.m], t)
+        main = as_tensor(symbols.y[..., : self.m]), as_tensor(symbols.index_y[..., : self.m])
+        return Means(self).reconstruct(z_hat, *main, self.knob(t))
 
     @torch.inference_mode()
     def decoded(self, coded: Coded, t: int, size: tuple[int, int], progress: Progress = silent) -> np.ndarray:

@@ -6,7 +6,7 @@ W over 16, rounded up.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import AbstractContextManager
 
 import numpy as np
@@ -85,10 +85,9 @@ class Transforms:
             parts.append(z[:, :, span.inner].cpu())
         return torch.cat(parts, 2)
 
-    def knob(self, t: int | Sequence[int]) -> Tensor:
-        """(N,) of one picture's knob, or of several."""
-        values = [t] if isinstance(t, int) else t
-        return torch.tensor([value / T_MAX for value in values], dtype=torch.float32, device=self.device)
+    def knob(self, t: int) -> Tensor:
+        """(1,): filled there, since the host would wait for a copy."""
+        return torch.full((1,), t / T_MAX, device=self.device)
 
     def new(self, channels: int, rows: int, columns: int, pictures: int = 1) -> Tensor:
         """Zeros on the grid of y; on the device while it is small, else on the CPU."""
