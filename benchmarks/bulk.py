@@ -1,10 +1,11 @@
 """Many pictures: worker processes, Ray's overhead, and how the stages of batches overlap.
 
-    python benchmarks/bulk.py PHOTO [--pictures 200] [--part jobs|ray|batches ...]
+    python benchmarks/bulk.py PHOTO... [--pictures 200] [--part jobs|ray|batches ...]
 
-PHOTO is cut to 768x512 where it is larger, and coded under as many names; all with one thread a worker. For each run:
-wall seconds, and processor seconds of all its processes (wall counts on an idle machine alone). "scales" is what two
-workers are to one: in wall time, and what idle cores would give by the processor time.
+The PHOTOs are cut to 768x512 where they are larger, and coded in turns under as many names; all with one thread a
+worker. For each run: wall seconds, processor seconds of all its processes, and how many cores other programs had
+meanwhile, without which wall seconds say nothing: they count on an idle machine alone. "scales" is what two workers are
+to one: in wall time, and what idle cores would give by the processor time.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ import threading
 import time
 from collections import defaultdict
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -28,35 +30,57 @@ from PIL import Image
 PR_SET_CHILD_SUBREAPER = 36  # grandchildren, such as the server that workers are copied from, are waited for too
 
 
-def timed(*arguments: object) -> tuple[float, float]:
-    """(wall seconds, processor seconds of every process) of a command."""
-    before, start = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
+@dataclass
+class Times:
+    """Seconds on the clock, processor seconds of every process, and the cores that other programs had on average."""
+
+    wall: float
+    busy: float
+    others: float
+
+    def __add__(self, more: Times) -> Times:
+        wall = self.wall + more.wall
+        return Times(wall, self.busy + more.busy, (self.others * self.wall + more.others * more.wall) / wall)
+
+
+def machine() -> float:
+    """Processor seconds of everything on this machine since it started, a hypervisor's other guests included."""
+    fields = [int(field) for field in Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:]]
+    return (sum(fields[:3]) + sum(fields[5:8])) / os.sysconf("SC_CLK_TCK")
+
+
+def timed(*arguments: object) -> Times:
+    """A command's."""
+    before, start, all_before = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter(), machine()
     subprocess.run([sys.executable, "-m", "jndcodec", *map(str, arguments)], check=True, capture_output=True)
     wall = time.perf_counter() - start
+    every = machine() - all_before
     while True:
         try:
             os.waitpid(-1, 0)
         except ChildProcessError:
             break
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return wall, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    busy = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    return Times(wall, busy, max(0, every - busy) / wall)
 
 
-def show(name: str, times: tuple[float, float], pictures: int) -> None:
-    wall, busy = times
-    print(f"{name:34} {wall:7.1f} s  {pictures / wall:6.2f} pictures/s  processor {busy:7.1f} s")
+def show(name: str, times: Times, pictures: int) -> None:
+    rate = f"{pictures / times.wall:6.2f} pictures/s"
+    others = f"others had {times.others:.2f} cores"
+    print(f"{name:34} {times.wall:7.1f} s  {rate}  processor {times.busy:7.1f} s  {others}", flush=True)
 
 
 def jobs(folder: Path, out: Path, pictures: int) -> None:
     """--jobs 1 and 2, there and back, in turns."""
-    total: dict[int, list[float]] = {1: [0, 0], 2: [0, 0]}
+    total: dict[int, Times] = {}
     for direction, source in (("encode", folder), ("decode", out / "encode1")):
         for count in (1, 2):
             target = out / f"{direction}{count}"
             times = timed(direction, source, "-o", target, "--jobs", count, "--threads", 1)
             show(f"{direction} --jobs {count} --threads 1", times, pictures)
-            total[count] = [a + b for a, b in zip(total[count], times, strict=True)]
-    wall, busy = (total[1][i] / total[2][i] for i in range(2))
+            total[count] = total[count] + times if count in total else times
+    wall, busy = total[1].wall / total[2].wall, total[1].busy / total[2].busy
     print(f"both directions: scales {wall:.2f} in wall time, {2 * busy:.2f} by processor time")
 
 
@@ -69,16 +93,24 @@ def on_ray(folder: Path, out: Path, pictures: int) -> None:
     codec = Codec(threads=1)
     paths = sorted(folder.iterdir())
     codec.encode(paths[0])
-    start, busy = time.perf_counter(), time.process_time()
+    start, busy, every = time.perf_counter(), time.process_time(), machine()
     for path in paths:
         (out / "one.jlc").write_bytes(codec.encode(path))
-    show("plain loop in Python, warm", (time.perf_counter() - start, time.process_time() - busy), pictures)
+    wall, busy = time.perf_counter() - start, time.process_time() - busy
+    show("plain loop in Python, warm", Times(wall, busy, (machine() - every - busy) / wall), pictures)
+    few = out / "few"
+    few.mkdir()
+    os.link(paths[0], few / "a.png")
+    start_of_it = timed("bulk", "encode", few, "--out", out / "bulk0", "--concurrency", 1)
+    show("bulk encode of one picture", start_of_it, 1)
     for count in (1, 2):
         target = out / f"bulk{count}"
         times = timed("bulk", "encode", folder, "--out", target, "--concurrency", count)
         show(f"bulk encode --concurrency {count}", times, pictures)
         seconds = sum(pq.read_table(target / "_manifest.parquet")["seconds"].to_pylist())
         print(f"{'':34} of which in pictures {seconds:.1f} s, over all workers")
+        more = (times.busy - start_of_it.busy) / (pictures - 1) / (busy / pictures) - 1
+        print(f"{'':34} overhead by processor time {times.busy / busy - 1:+.0%}, without the start {more:+.0%}")
 
 
 def overlap(folder: Path, pictures: int) -> None:
@@ -86,30 +118,37 @@ def overlap(folder: Path, pictures: int) -> None:
     from jndcodec import batches
     from jndcodec.codec import Codec
     from jndcodec.model.batch import BatchCoder
+    from jndcodec.model.exact_torch import DeviceIndexes
     from jndcodec.model.native import NativeModel
 
     spent: dict[str, float] = defaultdict(float)
-    lock = threading.Lock()
+    lock, inside = threading.Lock(), threading.local()
 
     def watch(owner: Any, name: str, stage: str) -> None:
         inner: Callable[..., Any] = getattr(owner, name)
 
         def measured(*arguments: Any, **options: Any) -> Any:
+            outer, inside.spent = getattr(inside, "spent", 0.0), 0.0
             start = time.thread_time()
             result = inner(*arguments, **options)
+            took = time.thread_time() - start
             with lock:
-                spent[stage] += time.thread_time() - start
+                spent[stage] += took - inside.spent  # a stage within one counts once
+            inside.spent = outer + took
             return result
 
         setattr(owner, name, measured)
 
     watch(batches, "load", "reading")
-    watch(BatchCoder, "compress", "transforms")
-    watch(BatchCoder, "decompress", "transforms")
+    watch(BatchCoder, "compress", "copies")
+    watch(BatchCoder, "decompress", "copies")
+    watch(BatchCoder, "choose_symbols", "transforms")
+    watch(BatchCoder, "make_pixels", "transforms")
+    watch(DeviceIndexes, "__call__", "scale network")
     watch(NativeModel, "pack", "rANS")
-    watch(NativeModel, "unpack_checked", "scale network and rANS")
+    watch(NativeModel, "unpack_checked", "rANS")
     watch(NativeModel, "indexes", "scale network")
-    codec = Codec(threads=1)
+    codec = Codec(threads=1, engine="torch")
     paths = sorted(folder.iterdir())
     files: list[Any] = []
     for name, run in (
@@ -125,20 +164,22 @@ def overlap(folder: Path, pictures: int) -> None:
 
 
 @click.command()
-@click.argument("photo", type=click.Path(exists=True, path_type=Path))
+@click.argument("photos", nargs=-1, required=True, type=click.Path(exists=True, path_type=Path))
 @click.option("--pictures", type=click.IntRange(2), default=200, show_default=True)
 @click.option("--part", "parts", multiple=True, type=click.Choice(["jobs", "ray", "batches"]))
-def main(photo: Path, pictures: int, parts: tuple[str, ...]) -> None:
+def main(photos: tuple[Path, ...], pictures: int, parts: tuple[str, ...]) -> None:
     """Print times and ratios."""
     ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
     with tempfile.TemporaryDirectory() as name:
         folder, out = Path(name, "in"), Path(name, "out")
         folder.mkdir()
         out.mkdir()
-        with Image.open(photo) as image:
-            image.convert("RGB").crop((0, 0, min(768, image.width), min(512, image.height))).save(folder / "00000.png")
-        for i in range(1, pictures):
-            os.link(folder / "00000.png", folder / f"{i:05}.png")
+        for i, photo in enumerate(photos[:pictures]):
+            with Image.open(photo) as image:
+                part = image.convert("RGB").crop((0, 0, min(768, image.width), min(512, image.height)))
+                part.save(folder / f"{i:05}.png")
+        for i in range(len(photos), pictures):
+            os.link(folder / f"{i % len(photos):05}.png", folder / f"{i:05}.png")
         for part in parts or ("jobs", "ray", "batches"):
             {
                 "jobs": lambda: jobs(folder, out, pictures),

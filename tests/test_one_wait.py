@@ -6,7 +6,6 @@ Tensors on "meta" have no values: whatever would need one on the host, and so ma
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from pathlib import Path
@@ -32,19 +31,13 @@ def codec(tiny_weights: Path) -> Codec:
 
 
 @pytest.fixture
-def coder(codec: Codec) -> Iterator[BatchCoder]:
-    with ThreadPoolExecutor(1) as threads:
-        yield BatchCoder(codec.model, threads)
-
-
-@pytest.fixture
-def far(codec: Codec) -> BatchCoder:
+def far(codec: Codec, monkeypatch: pytest.MonkeyPatch) -> BatchCoder:
     """A coder whose model lies on the device without data."""
+    monkeypatch.setattr(torch, "autocast", lambda *_, **__: nullcontext())  # has not heard of it
     model = copy.copy(codec.model)
     model.device, model.float_model = META, copy.deepcopy(model.float_model).to(META)
     model.dead_zone = model.dead_zone.to(META)
     model.device_indexes = DeviceIndexes(model.scale_network, model.m, META)
-    model.autocast = nullcontext
     return BatchCoder(model, None)
 
 
@@ -57,8 +50,8 @@ class Copies(TorchDispatchMode):
 
     def __torch_dispatch__(self, function, types, args=(), kwargs=None):
         result = function(*args, **(kwargs or {}))
-        if function is torch.ops.aten._to_copy.default:
-            self.to_device += args[0].device.type == "cpu" and result.device.type == "meta"
+        devices = [one.device.type for one in (*args[:1], result) if isinstance(one, torch.Tensor)]
+        self.to_device += devices == ["cpu", "meta"]
         return result
 
 
