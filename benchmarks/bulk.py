@@ -20,9 +20,8 @@ import threading
 import time
 from collections import defaultdict
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import click
 from PIL import Image
@@ -30,15 +29,14 @@ from PIL import Image
 PR_SET_CHILD_SUBREAPER = 36  # grandchildren, such as the server that workers are copied from, are waited for too
 
 
-@dataclass
-class Times:
+class Times(NamedTuple):
     """Seconds on the clock, processor seconds of every process, and the cores that other programs had on average."""
 
     wall: float
     busy: float
     others: float
 
-    def __add__(self, more: Times) -> Times:
+    def and_then(self, more: Times) -> Times:
         wall = self.wall + more.wall
         return Times(wall, self.busy + more.busy, (self.others * self.wall + more.others * more.wall) / wall)
 
@@ -79,7 +77,7 @@ def jobs(folder: Path, out: Path, pictures: int) -> None:
             target = out / f"{direction}{count}"
             times = timed(direction, source, "-o", target, "--jobs", count, "--threads", 1)
             show(f"{direction} --jobs {count} --threads 1", times, pictures)
-            total[count] = total[count] + times if count in total else times
+            total[count] = total[count].and_then(times) if count in total else times
     wall, busy = total[1].wall / total[2].wall, total[1].busy / total[2].busy
     print(f"both directions: scales {wall:.2f} in wall time, {2 * busy:.2f} by processor time")
 

@@ -134,7 +134,7 @@ class BatchCoder:
         places = iter(range(len(good)))
 
         def picture(i: int) -> np.ndarray:
-            return coming[i // each].wait()[0][i % each, :height, :width]
+            return coming[i // each].wait()[0][i % each, :height, :width].copy()  # or one would keep all of them
 
         return [None if symbols is None else functools.partial(picture, next(places)) for symbols in found]
 

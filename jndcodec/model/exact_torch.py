@@ -55,7 +55,7 @@ class DeviceIndexes:
     def __call__(self, z: Tensor, t: int, size: tuple[int, int], count: int) -> Tensor:
         """z (N, cz, hz, wz) integers -> uint8 (N, m + count, h, w), channels last, on z's device."""
         rows, columns = size
-        x = z.to(self._device, torch.float64).permute(0, 2, 3, 1).mul(2.0**ACTIVATION_BITS)
+        x = z.to(self._device).to(torch.float64).permute(0, 2, 3, 1).mul(2.0**ACTIVATION_BITS)
         x = x.clamp_(-ACTIVATION_LIMIT, ACTIVATION_LIMIT)
         for layer in self._layers[:-1]:
             x = layer(x)

@@ -34,7 +34,7 @@ class Download:
                 for one in tensors
             ]
             self._event = torch.cuda.Event()
-            self._event.record()
+            self._event.record(torch.cuda.current_stream(tensors[0].device))
         else:
             self._host = [one.cpu() for one in tensors]
 
