@@ -78,7 +78,7 @@ class TorchCodec(nn.Module):
             coded = self._coder.compress(rgb, self.t)
             pictures.append(coded.reconstruct())
             symbols = self._coder.unpack(coded.z, coded.y, self.t, (rgb.shape[0], rgb.shape[1]))
-            ys.append(2 ** -tables.bits(symbols.y, symbols.index_y))
+            ys.append(2 ** -tables.bits(np.asarray(symbols.y), np.asarray(symbols.index_y)))
             zs.append(2 ** -tables.bits(symbols.z, np.broadcast_to(symbols.index_z, symbols.z.shape)))
         channels = max(y.shape[2] for y in ys)  # each picture has as much detail as it needs
         ys = [np.pad(y, [(0, 0), (0, 0), (0, channels - y.shape[2])], constant_values=1.0) for y in ys]

@@ -18,6 +18,7 @@ import numpy as np
 
 from jndcodec.container.jlc import read_varint, varint
 from jndcodec.entropy import rans
+from jndcodec.entropy.elements import Elements, new_symbols
 from jndcodec.entropy.tables import Tables
 from jndcodec.errors import FormatError
 
@@ -30,14 +31,14 @@ class Symbols:
     """z int16 (hz, wz, cz), y int16 (h, w, m), and their table indexes: uint8 (cz,) and (h, w, m)."""
 
     z: np.ndarray
-    y: np.ndarray
+    y: Elements
     index_z: np.ndarray
-    index_y: np.ndarray
+    index_y: Elements
 
     def crc(self) -> int:
         """CRC-32 over z, then the coded elements of y, as little-endian int16."""
         crc = zlib.crc32(self.z.astype("<i2").tobytes())
-        for band in _bands(self.index_y):
+        for band in bands_of(self.index_y):
             coded = self.y[band].ravel().take(np.flatnonzero(self.index_y[band]))
             crc = zlib.crc32(coded.astype("<i2").tobytes(), crc)
         return crc
@@ -45,14 +46,14 @@ class Symbols:
     def pack(self, tables: Tables) -> tuple[bytes, bytes]:
         """The sections of z and y."""
         z, excess_z = _encode(self.z, np.broadcast_to(self.index_z, self.z.shape), tables)
-        bands = [_encode(self.y[band], self.index_y[band], tables) for band in _bands(self.index_y)]
+        bands = [_encode(self.y[band], self.index_y[band], tables) for band in bands_of(self.index_y)]
         y = [varint(len(stream)) + stream for stream, _ in bands[:-1]] + [bands[-1][0]]
         return _pack_excess([excess_z]) + z, _pack_excess([excess for _, excess in bands]) + b"".join(y)
 
     def bits(self, tables: Tables) -> float:
         """What the streams will take, without their constant parts: fast, for choosing between alternatives."""
         bits = float(tables.bits(self.z, np.broadcast_to(self.index_z, self.z.shape)).sum())
-        return bits + sum(float(tables.bits(self.y[band], self.index_y[band]).sum()) for band in _bands(self.index_y))
+        return bits + sum(float(tables.bits(self.y[band], self.index_y[band]).sum()) for band in bands_of(self.index_y))
 
     @staticmethod
     def unpack_z(section: bytes, shape: tuple[int, int, int], index_z: np.ndarray, tables: Tables) -> np.ndarray:
@@ -63,9 +64,9 @@ class Symbols:
         return z
 
     @staticmethod
-    def unpack_y(section: bytes, index_y: np.ndarray, tables: Tables) -> np.ndarray:
+    def unpack_y(section: bytes, index_y: Elements, tables: Tables) -> Elements:
         """y from its section; elements with index 0 are 0. FormatError as for z, and for bands that do not fit."""
-        y, bands, used = np.empty(index_y.shape, np.int16), list(_bands(index_y)), 0
+        y, bands, used = new_symbols(index_y), list(bands_of(index_y)), 0
         excess, at = _unpack_excess(section)
         for i, band in enumerate(bands):
             length = len(section) - at
@@ -77,7 +78,8 @@ class Symbols:
         return y
 
 
-def _bands(index_y: np.ndarray) -> Iterator[slice]:
+def bands_of(index_y: Elements) -> Iterator[slice]:
+    """Rows that are coded together."""
     rows, columns, channels = index_y.shape
     height = max(1, BAND // (columns * channels))
     return (slice(row, row + height) for row in range(0, rows, height))

@@ -24,7 +24,7 @@ from jndcodec.entropy.rounding import quantiser
 from jndcodec.entropy.scale_network import T_MAX
 from jndcodec.entropy.symbols import SYMBOL_LIMIT, Symbols
 from jndcodec.errors import JndcodecError
-from jndcodec.model.exact import worth_having
+from jndcodec.model.exact import used, worth_having
 from jndcodec.model.grid import STRIDE_Y, WINDOW, latent_size
 from jndcodec.model.interface import Compressed, size_of
 from jndcodec.model.means import Means
@@ -74,7 +74,7 @@ class BatchCoder:
 
         def pack(i: int) -> Compressed:
             z, y, index = (part[i % each] for part in coming[i // each].wait())
-            kept = slice(None, model.m + worth_having(y[..., model.m :]))
+            kept = slice(None, model.m + worth_having(used(y, model.m)))
             symbols = Symbols(z, y[..., kept], model.scale_network.indexes_z(t), index[..., kept])
             streams, crc = model.pack(symbols), symbols.crc()
             return Compressed(*streams, crc, lambda: model.decompress(*streams, crc, t, size))
@@ -125,8 +125,8 @@ class BatchCoder:
             return [None] * len(files)
         count = max(symbols.y.shape[2] for _, symbols in good)
         z = upload([symbols.z for _, symbols in good], device)
-        y = upload([_filled(symbols.y, count) for _, symbols in good], device)
-        index = upload([_filled(symbols.index_y, count) for _, symbols in good], device)
+        y = upload([_filled(np.asarray(symbols.y), count) for _, symbols in good], device)
+        index = upload([_filled(np.asarray(symbols.index_y), count) for _, symbols in good], device)
         knob = upload([np.array(one.t / T_MAX, np.float32) for one, _ in good], device)
         each, (height, width) = self._each(len(good)), files[0].size
         parts = zip(*(part.split(each) for part in (z, y, index, knob)), strict=True)

@@ -6,11 +6,13 @@ import numpy as np
 
 from jndcodec.container.jlc import read_varint, varint
 from jndcodec.entropy.dead_zone import calibrated_dead_zones
+from jndcodec.entropy.elements import Elements, new_indexes
 from jndcodec.entropy.scale_network import ACTIVATION_BITS
-from jndcodec.entropy.symbols import Symbols
+from jndcodec.entropy.symbols import Symbols, bands_of
 from jndcodec.entropy.tables import DETAIL_FROM, Tables
 from jndcodec.errors import FormatError, SymbolError
-from jndcodec.model.grid import CELL, H_S_HALO, hyper_size, latent_size, strips
+from jndcodec.model.grid import CELL, H_S_HALO, WINDOW, hyper_size, latent_size, strips
+from jndcodec.model.tiling import even
 from jndcodec.weights import ModelInfo, read_scale_network
 
 # Channels of detail whose usual scale lies this many table steps below the smallest table are not tried by the encoder.
@@ -62,15 +64,17 @@ class ExactStage:
             )
         return symbols
 
-    def indexes(self, z: np.ndarray, t: int, size: tuple[int, int], count: int) -> np.ndarray:
+    def indexes(self, z: np.ndarray, t: int, size: tuple[int, int], count: int) -> Elements:
         """Table index of every element of y and of `count` channels of detail, uint8 (h, w, m + count)."""
-        index = np.empty((*size, self.m + count), np.uint8)
-        for span in strips(*size, H_S_HALO):
-            part = self.scale_network.indexes_y(z[span.outer], t, self.m + count)
-            target = index[span.scaled(CELL).target]
-            target[:] = part[span.scaled(CELL).inner][: target.shape[0], : target.shape[1]]
-        detail = index[..., self.m :]
-        detail *= detail >= DETAIL_FROM
+        rows, columns = size
+        index = new_indexes((rows, columns, self.m + count), self.m, even(columns, WINDOW))
+        for coarse in strips(rows, columns, H_S_HALO):
+            span = coarse.scaled(CELL)
+            part = self.scale_network.indexes_y(z[coarse.outer], t, self.m + count)
+            part = part[span.inner][: rows - span.start, :columns]
+            detail = part[..., self.m :]
+            detail *= detail >= DETAIL_FROM
+            index[span.target] = part
         return index
 
     def audible(self, t: int) -> int:
@@ -78,9 +82,18 @@ class ExactStage:
         return up_to_last(self.scale_network.usual(t)[self.m :] > -FAINT << ACTIVATION_BITS)
 
 
-def worth_having(detail: np.ndarray) -> int:
-    """How many channels of the symbols (h, w, C) of detail to send: not the last ones, if hardly a symbol is there."""
-    so_far = np.count_nonzero(detail, (0, 1)).cumsum()
+def used(elements: Elements, m: int) -> np.ndarray:
+    """How many elements (h, w, C) of each channel from m on are not 0: (C - m,)."""
+    total = np.zeros(elements.shape[2] - m, np.int64)
+    for band in bands_of(elements):
+        total += np.count_nonzero(elements[band, :, m:], (0, 1))
+    return total
+
+
+def worth_having(used: np.ndarray) -> int:
+    """How many channels of detail to send, by how many symbols in each are not 0: not the last ones, if hardly a symbol
+    is there."""
+    so_far = used.cumsum()
     if not len(so_far) or not so_far[-1]:
         return 0
     return int(np.searchsorted(so_far, so_far[-1] * (1 - RARE))) + 1

@@ -14,9 +14,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from jndcodec.entropy.elements import Elements, first_channels, new_symbols
 from jndcodec.entropy.rounding import Quantise, quantiser
 from jndcodec.entropy.symbols import SYMBOL_LIMIT, Symbols
-from jndcodec.model.exact import ExactStage, up_to_last, worth_having
+from jndcodec.model.exact import ExactStage, up_to_last, used, worth_having
 from jndcodec.model.exact_torch import DeviceIndexes
 from jndcodec.model.grid import WINDOW, latent_size
 from jndcodec.model.interface import Compressed, Progress, silent, size_of
@@ -88,36 +89,37 @@ class NativeModel(Transforms, ExactStage):
         z_hat = torch.round(z).clamp(-SYMBOL_LIMIT, SYMBOL_LIMIT) * coded_z
         z_out = z_hat[0].permute(1, 2, 0).to(torch.int16).numpy()
         index = self.indexes(z_out, t, latent_size(*size_of(rgb)), self.audible(t))
-        out = np.zeros(index.shape, np.int16)
+        count = up_to_last(used(index, self.m) > 0)
+        index = first_channels(index, self.m + count)
+        out = new_symbols(index)
         main = as_tensor(index[..., : self.m]), as_tensor(out[..., : self.m])
         y_hat = Means(self).quantise(z_hat, y, self.knob(t), *main, quantise, keep)
-        seen = index[..., self.m :].any((0, 1))
-        count = up_to_last(seen)
         predictions: list[Prediction] | None = None
         if count:
             found: Iterable[Prediction] = self.predictions(y_hat, t)
             if max(y_hat.shape[2:]) <= WINDOW:
                 found = predictions = list(found)
-            self._quantise_detail(rgb, found, index[..., self.m :], out[..., self.m :], count, t, quantise)
-            count = worth_having(out[..., self.m :])
-        kept = slice(None, self.m + count)
-        symbols = Symbols(z_out, out[..., kept], self.scale_network.indexes_z(t), index[..., kept])
+            self._quantise_detail(rgb, found, index, out, t, quantise)
+            count = worth_having(used(out, self.m))
+        kept, index_kept = (first_channels(part, self.m + count) for part in (out, index))
+        symbols = Symbols(z_out, kept, self.scale_network.indexes_z(t), index_kept)
         return Coded(symbols, y_hat, predictions)
 
     def _quantise_detail(
-        self, rgb: np.ndarray, predictions: Iterable[Prediction], index: np.ndarray, out: np.ndarray, count: int,
-        t: int, quantise: Quantise,
+        self, rgb: np.ndarray, predictions: Iterable[Prediction], index: Elements, out: Elements, t: int,
+        quantise: Quantise,
     ) -> None:  # fmt: skip
-        """Write the symbols of the first `count` channels of detail under `index` (h, w, detail) into `out`."""
-        knob = self.knob(t)
+        """Write the symbols of detail into `out`, (h, w, m + count) like `index`."""
+        knob, count = self.knob(t), out.shape[2] - self.m
         for row, column, predicted in predictions:
             inside = [Span(span.start, span.stop, span.start, span.stop) for span in (row, column)]
             missing = self.coefficients(rgb, *inside) - predicted
             with self.autocast():
                 detail = self.float_model.detail(missing, knob, count)
-            here = as_tensor(index[row.target, column.target, :count]).to(self.device)
+            place = row.target, column.target, slice(self.m, None)
+            here = as_tensor(index[place]).to(self.device)
             symbols = quantise(detail, here).clamp_(-SYMBOL_LIMIT, SYMBOL_LIMIT).mul_(here > 0)
-            as_tensor(out[row.target, column.target, :count]).copy_(symbols)
+            out[place] = symbols[0].permute(1, 2, 0).to("cpu", torch.int16).numpy()
 
     @torch.inference_mode()
     def reconstruct(self, symbols: Symbols, t: int) -> Tensor:

@@ -106,6 +106,7 @@ class OnnxEngine:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = self._threads
         options.log_severity_level = ERRORS_ONLY
+        options.enable_cpu_mem_arena = options.enable_mem_pattern = False  # each session would keep its largest window
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # see jndcodec.threads
         try:
             graph = self.networks.build(name)

@@ -12,11 +12,12 @@ from typing import Any
 
 import numpy as np
 
+from jndcodec.entropy.elements import first_channels, new_symbols
 from jndcodec.entropy.symbols import SYMBOL_LIMIT, Symbols
 from jndcodec.entropy.tables import COUNT
 from jndcodec.errors import ModelError
 from jndcodec.model import grid
-from jndcodec.model.exact import ExactStage, up_to_last, worth_having
+from jndcodec.model.exact import ExactStage, up_to_last, used, worth_having
 from jndcodec.model.grid import CELL, STEPS, STRIDE_Y, latent_size, reaches, step_parts, strips
 from jndcodec.model.interface import Compressed, Progress, silent, size_of
 from jndcodec.model.onnx_engine import OnnxEngine
@@ -91,26 +92,28 @@ class OnnxModel(ExactStage):
         index_z = self.scale_network.indexes_z(t)
         z_hat = np.clip(np.rint(z), -SYMBOL_LIMIT, SYMBOL_LIMIT).astype(np.int16) * (index_z > 0)
         index = self.indexes(z_hat, t, size_of(y), self.audible(t))
-        out, offset = np.zeros(index.shape, np.int16), 0.5 - np.float32(dead_zone) * self.dead_zones
+        count, kept = up_to_last(used(index, self.m) > 0), None
+        index = first_channels(index, self.m + count)
+        out, offset = new_symbols(index), 0.5 - np.float32(dead_zone) * self.dead_zones
 
         def quantise(values: np.ndarray, place: Place) -> np.ndarray:
             here = index[place]
             symbols = np.minimum(np.floor(np.abs(values) + offset.take(here)), SYMBOL_LIMIT) * (here > 0)
-            out[place] = np.copysign(symbols, values)
-            return self._inside(out[place], here)
+            coded = np.copysign(symbols, values).astype(np.int16)
+            out[place] = coded
+            return self._inside(coded, here)
 
         self._refine(z_hat, t, lambda place, mean: quantise(y[place] - mean, place), y)
-        count, kept = up_to_last(index[..., self.m :].any((0, 1))), None
         if count:
             parts = windows(*size_of(y), grid.WINDOW, self.g_s_halo)
             for row, column in parts:
                 kept = self._predict(y, t, row, column)
                 found = self.networks.detail(_blocks(rgb, row, column), kept, t, count)
-                quantise(found, (row.target, column.target, slice(self.m, self.m + count)))
+                quantise(found, (row.target, column.target, slice(self.m, None)))
             kept = kept if len(parts) == 1 else None
-            count = worth_having(out[..., self.m :])
-        coded = slice(None, self.m + count)
-        return Symbols(z_hat, out[..., coded], index_z, index[..., coded]), y, kept
+            count = worth_having(used(out, self.m))
+        coded, index_coded = (first_channels(part, self.m + count) for part in (out, index))
+        return Symbols(z_hat, coded, index_z, index_coded), y, kept
 
     # -- the decoder
 
