@@ -5,6 +5,7 @@ picture ─ images ─ rate (which t) ─ effort (how hard) ─ model (symbols) 
 
 from __future__ import annotations
 
+import copy
 import functools
 import os
 import sys
@@ -35,7 +36,7 @@ from jndcodec.lossless import (
     load,
     tell,
 )
-from jndcodec.model.choice import PAYS_AFTER, first_engine, torch_is_faster
+from jndcodec.model.choice import PICTURES, engine_for, first_engine
 from jndcodec.model.interface import Model, Progress, silent
 from jndcodec.rate.exact import ExactFile
 from jndcodec.rate.goal import Goal
@@ -65,10 +66,11 @@ class Codec:
         """model: a name of `jndcodec models` (default: the first); weights: a file instead, of ours or a CompressAI
         checkpoint (jndcodec.model.zoo). device: auto, cpu, cuda or mps; precision: auto, fp32 or bf16 of the
         transforms; engine: auto, onnx or torch, which runs them. Any file decodes in all of these. auto begins with
-        ONNX Runtime on a CPU, and goes over to torch for efforts from 4 on and where many pictures pay for loading it.
+        ONNX Runtime on a CPU, and takes torch for efforts from 4 on and for pictures whose size pays for loading it.
         ModelError if missing."""
         _limit_threads(threads)
-        self._how, self._threads, self._pixels = (device, precision), threads, 0
+        self._how, self._threads = (device, precision), threads
+        self._models: dict[str, Model] = {}  # by engine
         self.model: Model
         self.info: ModelInfo
         if weights and is_foreign(weights):
@@ -80,14 +82,21 @@ class Codec:
             return
         self.info = read_info(weights) if weights else find_by_name(model)
         self._may_change = engine == "auto"
-        if first_engine(engine, device, precision) == "torch":
-            self._go_over_to_torch()
-        else:
-            from jndcodec.model.onnx_model import OnnxModel
+        self._first = first_engine(engine, device, precision)
+        self._take(self._first)
 
-            self.model = OnnxModel(self.info, threads)
+    def _take(self, engine: str) -> None:
+        """Open the model with that engine, if it is not open, and use it from now on."""
+        if engine not in self._models:
+            self._models[engine] = self._with_torch() if engine == "torch" else self._with_onnx()
+        self.model = self._models[engine]
 
-    def _go_over_to_torch(self) -> None:
+    def _with_onnx(self) -> Model:
+        from jndcodec.model.onnx_model import OnnxModel
+
+        return OnnxModel(self.info, self._threads)
+
+    def _with_torch(self) -> Model:
         try:
             from jndcodec.model.native import NativeModel
         except ModuleNotFoundError as error:
@@ -96,20 +105,27 @@ class Codec:
             raise DependencyError("this needs torch: pip install torch") from None
         _survive_forks()
         _limit_threads(self._threads)
-        self.model = NativeModel(self.info, *self._how)
+        return NativeModel(self.info, *self._how)
 
     def _choose(self, pixels: int, effort: int = DEFAULT_EFFORT) -> None:
-        """Before work on a picture: the engine for it, and for all after it."""
-        if not self._may_change or self.model.engine == "torch":
+        """Before work on a picture: the engine for it, whatever was coded before."""
+        if not self._may_change:
             return
-        self._pixels += pixels
-        many = self._pixels > PAYS_AFTER and self._how[1] == "auto" and torch_is_faster()
-        if many or level_of(effort).steps:
-            self._go_over_to_torch()
+        if level_of(effort).steps or engine_for("auto", self._how[1], pixels=pixels) == "torch":
+            wanted = "torch"
+        else:
+            wanted = self._first
+        if wanted != self.model.engine:
+            self._take(wanted)
 
-    def _choose_for_many(self, batch_size: int | None, effort: int = DEFAULT_EFFORT) -> None:
-        """Before batches: torch alone works on several pictures at once."""
-        self._choose(PAYS_AFTER if batch_size and batch_size > 1 else 0, effort)
+    def _for_batches(self, batch_size: int | None, effort: int = DEFAULT_EFFORT) -> Codec:
+        """This codec with the engine for batches: torch alone works on several pictures at once."""
+        codec = copy.copy(self)
+        several = bool(batch_size and batch_size > 1)
+        if self._may_change and several and engine_for("auto", self._how[1], pictures=PICTURES) == "torch":
+            codec._first = "torch"
+        codec._choose(0, effort)
+        return codec
 
     @property
     def name(self) -> str:
@@ -231,15 +247,14 @@ class Codec:
         batch_size: pictures in one (8 on a GPU; 1 on a CPU, which is busy with one). errors: "raise", or "return" them
         in the place of results. Up to 8 batches of pictures are held.
         """
-        self._choose_for_many(batch_size, options.get("effort", DEFAULT_EFFORT))
-        return batches.encode_batch(self, images, batch_size, errors, options)
+        codec = self._for_batches(batch_size, options.get("effort", DEFAULT_EFFORT))
+        return batches.encode_batch(codec, images, batch_size, errors, options)
 
     def decode_batch(
         self, files: Iterable[Encoded], *, batch_size: int | None = None, errors: str = "raise", **options: Any
     ) -> Iterator[Image.Image | JndcodecError]:
         """`decode` for each file, in order, in batches as those of `encode_batch`."""
-        self._choose_for_many(batch_size)
-        return batches.decode_batch(self, files, batch_size, errors, options)
+        return batches.decode_batch(self._for_batches(batch_size), files, batch_size, errors, options)
 
     def decode(self, data: Encoded, *, max_pixels: int | None = MAX_PIXELS, progress: Progress = silent) -> Image.Image:
         """The picture in a .jlc file (its bytes, path or binary stream), with alpha and metadata.

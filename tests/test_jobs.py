@@ -11,7 +11,7 @@ from cli_tools import run, tree, write_png
 
 from jndcodec import capacity
 from jndcodec.cli import options
-from jndcodec.cli.batch import PRELOAD
+from jndcodec.cli.batch import _preload
 from jndcodec.cli.options import FILES_PER_JOB, MEMORY_PER_JOB, MOST_JOBS_ON_GPU, Jobs, choose_jobs
 from jndcodec.workers import map_in_order
 
@@ -77,12 +77,12 @@ def where_the_engine_came_from(_: int) -> tuple[bool, int]:
     """(whether the engine is loaded in this worker before it did anything, its parent process)"""
     import sys
 
-    return PRELOAD[-1] in sys.modules, os.getppid()
+    return _preload(4)[-1] in sys.modules, os.getppid()
 
 
 def test_workers_are_copies_of_one_process_that_has_loaded_the_engine() -> None:
     before = dict(os.environ)
-    found = {result for _, result in map_in_order(where_the_engine_came_from, range(4), 2, PRELOAD)}
+    found = {result for _, result in map_in_order(where_the_engine_came_from, range(4), 2, _preload(4))}
     assert len(found) == 1
     loaded, parent = found.pop()
     assert loaded and parent != os.getpid()

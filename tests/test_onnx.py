@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 import torch
 
+from jndcodec import Codec
 from jndcodec.container.jlc import Section, parse
-from jndcodec.model import grid
+from jndcodec.model import choice, grid
 from jndcodec.model.export import export_weights
 from jndcodec.model.native import NativeModel
 from jndcodec.model.onnx_engine import OnnxEngine
@@ -147,6 +148,32 @@ def test_threads_change_no_symbol(info: ModelInfo, light: OnnxModel, photo: Call
     coded = light.compress(photo(96, 120), T)
     decoded = OnnxModel(info, threads=2).decompress(coded.z, coded.y, coded.symbols_crc, T, (96, 120))
     assert np.abs(decoded.astype(int) - coded.reconstruct()).max() <= 1
+
+
+def test_the_engine_depends_on_what_was_asked_alone(
+    info: ModelInfo, photo: Callable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(choice, "torch_is_faster", lambda: True)
+    monkeypatch.setattr(choice, "PIXELS", 4000)
+    codec, used = Codec(weights=info.path), []
+    for size in ((50, 60), (50, 60), (64, 64), (50, 60)):
+        data = codec.encode(photo(*size), lossless=False)
+        used.append(codec.model.engine)
+        codec.decode(data)
+        assert codec.model.engine == used[-1]
+    assert used == ["onnx", "onnx", "torch", "onnx"]
+    assert len(list(codec.encode_batch([photo(50, 60)] * 2, batch_size=2, lossless=False))) == 2
+    assert codec.model.engine == "onnx"
+
+
+def test_many_pictures_pay_for_loading_torch(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(choice, "torch_is_faster", lambda: True)
+    found = [choice.engine_for("auto", "auto", pictures=count) for count in (1, choice.PICTURES - 1, choice.PICTURES)]
+    assert found == ["auto", "auto", "torch"]
+    assert choice.engine_for("auto", "fp32", pictures=choice.PICTURES) == "auto"
+    assert choice.engine_for("onnx", "auto", pictures=choice.PICTURES) == "onnx"
+    monkeypatch.setattr(choice, "torch_is_faster", lambda: False)
+    assert choice.engine_for("auto", "auto", pictures=1000, pixels=10**9) == "auto"
 
 
 @pytest.mark.parametrize("name", ["rgb", "low", "high", "one"])

@@ -137,7 +137,7 @@ class Encode(Stage):
         from jndcodec.codec import Codec
 
         super().__init__(column, output, batch_size)
-        engine = _for_many(engine)
+        engine = _for_many(engine, precision)
         self._codec = Codec(model, weights=weights, device=device, precision=precision, engine=engine, threads=threads)
         self._estimate, self._options = estimate_jnd, options
 
@@ -188,7 +188,7 @@ class Decode(Stage):
             "weights": weights,
             "device": device,
             "precision": precision,
-            "engine": _for_many(engine),
+            "engine": _for_many(engine, precision),
             "threads": threads,
         }
 
@@ -239,12 +239,11 @@ def _size(coded: Coded | Exception) -> int:
     return len(coded.data) if isinstance(coded, Coded) and coded.data else 0
 
 
-def _for_many(engine: str) -> str:
-    """From the first picture on the one that `Codec` would end with: what a picture becomes must not depend on what its
-    worker did before."""
-    from jndcodec.model.choice import torch_is_faster
+def _for_many(engine: str, precision: str) -> str:
+    """For more pictures than a worker can count beforehand."""
+    from jndcodec.model.choice import PICTURES, engine_for
 
-    return "torch" if engine == "auto" and torch_is_faster() else engine
+    return engine_for(engine, precision, pictures=PICTURES)
 
 
 def _array(values: list[Any], kind: type | None) -> np.ndarray:

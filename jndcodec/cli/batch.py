@@ -17,12 +17,10 @@ from jndcodec.cli.paths import PIPE, Task
 from jndcodec.cli.progress import Progress
 from jndcodec.cli.report import Done, Total, report, report_error
 from jndcodec.errors import JndcodecError, LimitError
-from jndcodec.model.choice import torch_is_faster
+from jndcodec.model.choice import engine_for
 from jndcodec.output import check_output, descriptor, writing
 from jndcodec.workers import map_in_order, stoppable
 
-ENGINE = "jndcodec.model.native" if torch_is_faster() else "jndcodec.model.onnx_model"  # that a folder ends with
-PRELOAD = ("jndcodec.rate.target", ENGINE)  # what takes seconds to load, and all files need
 Work = Callable[..., Done]  # (source, progress=None): a function of a module or a partial of one, for other processes
 
 
@@ -76,7 +74,7 @@ def run(
         if processes == 1:  # a bar within the file makes no sense with several at the same time
             work = functools.partial(work, progress=progress.part)
         attempt = functools.partial(_attempt, work, force)
-        with closing(map_in_order(attempt, _announced(todo), processes, PRELOAD, _lost)) as results:
+        with closing(map_in_order(attempt, _announced(todo), processes, _preload(len(tasks)), _lost)) as results:
             for task, result in results:
                 try:
                     if isinstance(result, JndcodecError):
@@ -96,6 +94,12 @@ def run(
     total.report()
     if total.first_error:
         sys.exit(total.first_error.exit_code)
+
+
+def _preload(files: int) -> tuple[str, ...]:
+    """What takes time to load and all files need, where nothing else is asked for."""
+    engine = engine_for("auto", "auto", pictures=files)
+    return "jndcodec.rate.target", "jndcodec.model.native" if engine == "torch" else "jndcodec.model.onnx_model"
 
 
 def _is_kept(task: Task, existing: Existing) -> bool:

@@ -22,6 +22,7 @@ from jndcodec.cli.options import (
 from jndcodec.cli.paths import JLC_SUFFIXES, PIPE, decoded_name, plan, read_jlc
 from jndcodec.cli.report import Done, by_engine, kilobytes
 from jndcodec.cli.screen import Command
+from jndcodec.model.choice import engine_for
 
 ORIGINAL = "original"  # --format: the suffix that the picture had before it was encoded
 
@@ -79,6 +80,7 @@ def decode(
         ending = Path(tasks[0].target).suffix
     if ending:
         format_for(ending)  # before any work
+    options["engine"] = engine_for(options["engine"], options["precision"], pictures=len(tasks))
     processes = choose_jobs(jobs, len(tasks), options["device"])
     work = functools.partial(
         _decode,

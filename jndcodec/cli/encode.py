@@ -26,6 +26,7 @@ from jndcodec.cli.report import Done, by_engine, kilobytes
 from jndcodec.cli.screen import Command
 from jndcodec.errors import DependencyError, InputError, ModelError
 from jndcodec.images.suffixes import PICTURE_SUFFIXES
+from jndcodec.model.choice import engine_for
 from jndcodec.rate.jnd import UNCERTAINTY
 
 if TYPE_CHECKING:
@@ -85,6 +86,7 @@ def encode(
     if passed:
         kinds = ", ".join(f"{count} {suffix}" for suffix, count in sorted(passed.items()))
         click.echo(f"passed over, since nothing here reads them: {kinds}", err=True)
+    engine = engine_for(engine, precision, pictures=len(tasks))
     processes = choose_jobs(jobs, len(tasks), device)
     work = functools.partial(
         _encode,

@@ -11,8 +11,10 @@ from jndcodec.capacity import installed
 from jndcodec.errors import ModelError
 
 ENGINES = ("auto", "onnx", "torch")
-# Pixels after which loading torch has paid for itself where it computes in bfloat16 (benchmarks/startup.py, --folder).
-PAYS_AFTER = 24_000_000
+# Where torch computes in bfloat16 it saves 0.06 s (on two threads) to 0.18 s (on one) of each 0.39 megapixels, and
+# takes 1.7 s to load (docs/BENCHMARKS.md, "Speed against CompressAI" and "Startup"): that is paid back after so many
+PIXELS = 10_000_000  # of one picture, or
+PICTURES = 24  # of a command, whose sizes nobody knows beforehand
 
 
 def first_engine(engine: str, device: str, precision: str) -> str:
@@ -27,6 +29,15 @@ def first_engine(engine: str, device: str, precision: str) -> str:
     if alone or not installed("onnxruntime") or (device == "auto" and _has_cuda() and installed("torch")):
         return "torch"
     return "onnx"
+
+
+def engine_for(engine: str, precision: str, *, pictures: int = 1, pixels: int = 0) -> str:
+    """What "auto" becomes for so many pictures or for one of so many pixels; "auto" itself where torch does not pay.
+
+    It depends on what was asked alone, never on what was coded before: an encoder's bytes may differ by engine.
+    """
+    pays = pictures >= PICTURES or pixels >= PIXELS
+    return "torch" if engine == precision == "auto" and pays and torch_is_faster() else engine
 
 
 @functools.cache
