@@ -107,3 +107,10 @@ def test_a_session_keeps_no_window(tiny_weights: Path, photo: Callable[..., np.n
     before = resident()
     engine.analyse(np.tile(small, (32, 32, 1)), T)
     assert resident() - before < 100e6  # with an arena 220 MB stay
+
+
+def test_windows_of_the_largest_pictures_are_narrower(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert grid.window(*grid.latent_size(5000, 8000)) == grid.WINDOW
+    assert grid.window(*grid.latent_size(8165, 12248)) == grid.NARROW_WINDOW
+    monkeypatch.setattr(grid, "WINDOW", 8)
+    assert grid.window(1000, 1000) == 8

@@ -58,7 +58,7 @@ def test_tiled_is_untiled(
     """
     rgb = photo(*size)
     whole = codec.model.compress(rgb, T, 0.0)
-    monkeypatch.setattr(transforms, "WINDOW", 8)
+    monkeypatch.setattr(grid, "WINDOW", 8)
     monkeypatch.setattr(grid, "STRIP", 64)
     parts = codec.model.compress(rgb, T, 0.0)
     symbols, same = (codec.model.unpack(coded.z, coded.y, T, size) for coded in (whole, parts))
@@ -97,7 +97,7 @@ def test_a_halo_too_small_is_seen(
         "predictions": lambda: joined(model.predictions(model.reconstruct(symbols, T), T)),
     }[stage]
     whole = run()
-    monkeypatch.setattr(transforms, "WINDOW", 8)
+    monkeypatch.setattr(grid, "WINDOW", 8)
     monkeypatch.setattr(grid, "STRIP", 64)
     owner, halo = {
         "analyse": (model, "g_a_halo"),

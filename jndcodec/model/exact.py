@@ -11,7 +11,7 @@ from jndcodec.entropy.scale_network import ACTIVATION_BITS
 from jndcodec.entropy.symbols import Symbols, bands_of
 from jndcodec.entropy.tables import DETAIL_FROM, Tables
 from jndcodec.errors import FormatError, SymbolError
-from jndcodec.model.grid import CELL, H_S_HALO, WINDOW, hyper_size, latent_size, strips
+from jndcodec.model.grid import CELL, H_S_HALO, hyper_size, latent_size, strips, window
 from jndcodec.model.tiling import even
 from jndcodec.weights import ModelInfo, read_scale_network
 
@@ -67,7 +67,7 @@ class ExactStage:
     def indexes(self, z: np.ndarray, t: int, size: tuple[int, int], count: int) -> Elements:
         """Table index of every element of y and of `count` channels of detail, uint8 (h, w, m + count)."""
         rows, columns = size
-        index = new_indexes((rows, columns, self.m + count), self.m, even(columns, WINDOW))
+        index = new_indexes((rows, columns, self.m + count), self.m, even(columns, window(rows, columns)))
         for coarse in strips(rows, columns, H_S_HALO):
             span = coarse.scaled(CELL)
             part = self.scale_network.indexes_y(z[coarse.outer], t, self.m + count)

@@ -12,6 +12,8 @@ CELL = 4  # elements of y on a side of one of z
 STRIDE_Z = STRIDE_Y * CELL
 BLOCK = 768  # numbers in a 16x16 block of a picture
 WINDOW = 128  # elements of y on a side of what the transforms read at once: 2048 pixels
+# Of a picture that itself takes a gigabyte and more. They take a tenth longer for their halos, and half the memory.
+NARROW_WINDOW, NARROW_ABOVE = 96, 1 << 18  # elements of y in a channel: 67 megapixels
 STRIP = 32768  # elements of y per channel in what the hyper transforms and the context read at once
 H_A_HALO, H_S_HALO = 2, 1  # receptive fields of h_a and h_s beyond an element of z, in elements of z
 STEPS = 4
@@ -22,6 +24,11 @@ CONTEXT_ORDER = ((0, 1, 2, 3), (3, 2, 1, 0), (2, 3, 0, 1), (1, 0, 3, 2))
 def strips(rows: int, columns: int, halo: int) -> list[Span]:
     """Strips over the rows of z such that y (rows, columns) holds at most about STRIP elements of a channel in one."""
     return list(spans(math.ceil(rows / CELL), max(1, STRIP // (columns * CELL)), halo))
+
+
+def window(rows: int, columns: int) -> int:
+    """Side of the windows over a grid of y, at most."""
+    return WINDOW if rows * columns <= NARROW_ABOVE else min(WINDOW, NARROW_WINDOW)
 
 
 def latent_size(height: int, width: int) -> tuple[int, int]:

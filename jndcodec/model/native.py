@@ -19,7 +19,7 @@ from jndcodec.entropy.rounding import Quantise, quantiser
 from jndcodec.entropy.symbols import SYMBOL_LIMIT, Symbols
 from jndcodec.model.exact import ExactStage, up_to_last, used, worth_having
 from jndcodec.model.exact_torch import DeviceIndexes
-from jndcodec.model.grid import WINDOW, latent_size
+from jndcodec.model.grid import latent_size, window
 from jndcodec.model.interface import Compressed, Progress, silent, size_of
 from jndcodec.model.means import Means, as_tensor
 from jndcodec.model.tiling import Span
@@ -97,7 +97,7 @@ class NativeModel(Transforms, ExactStage):
         predictions: list[Prediction] | None = None
         if count:
             found: Iterable[Prediction] = self.predictions(y_hat, t)
-            if max(y_hat.shape[2:]) <= WINDOW:
+            if max(y_hat.shape[2:]) <= window(*y_hat.shape[2:]):
                 found = predictions = list(found)
             self._quantise_detail(rgb, found, index, out, t, quantise)
             count = worth_having(used(out, self.m))

@@ -106,6 +106,8 @@ class OnnxEngine:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = self._threads
         options.log_severity_level = ERRORS_ONLY
+        # the level above arranges weights anew for kernels that are no faster here, and takes as long again to open
+        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_EXTENDED
         options.enable_cpu_mem_arena = options.enable_mem_pattern = False  # each session would keep its largest window
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # see jndcodec.threads
         try:

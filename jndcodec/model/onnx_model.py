@@ -68,7 +68,7 @@ class OnnxModel(ExactStage):
         """g_a, window by window: y, and the energies of the detail."""
         size = latent_size(*size_of(rgb))
         y, energies = (np.empty((*size, self.info.config[key]), np.float32) for key in ("m", "ce"))
-        parts = windows(*size, grid.WINDOW, self.g_a_halo)
+        parts = windows(*size, grid.window(*size), self.g_a_halo)
         for i, (row, column) in enumerate(parts):
             found = self.networks.analyse(read_padded(rgb, row.scaled(STRIDE_Y), column.scaled(STRIDE_Y)), t)
             for whole, part in zip((y, energies), found, strict=True):
@@ -105,7 +105,7 @@ class OnnxModel(ExactStage):
 
         self._refine(z_hat, t, lambda place, mean: quantise(y[place] - mean, place), y)
         if count:
-            parts = windows(*size_of(y), grid.WINDOW, self.g_s_halo)
+            parts = windows(*size_of(y), grid.window(*size_of(y)), self.g_s_halo)
             for row, column in parts:
                 kept = self._predict(y, t, row, column)
                 found = self.networks.detail(_blocks(rgb, row, column), kept, t, count)
@@ -129,7 +129,7 @@ class OnnxModel(ExactStage):
     ) -> np.ndarray:  # fmt: skip
         """The picture of `size` = (H, W), window by window. kept: what g_s makes of y_hat, if that is known."""
         rgb = np.empty((*size, 3), np.uint8)
-        parts = windows(*size_of(y_hat), grid.WINDOW, self.g_s_halo)
+        parts = windows(*size_of(y_hat), grid.window(*size_of(y_hat)), self.g_s_halo)
         for i, (row, column) in enumerate(parts):
             predicted = self._predict(y_hat, t, row, column) if kept is None else kept
             place = row.target, column.target, slice(self.m, None)

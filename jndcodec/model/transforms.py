@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from jndcodec.entropy.scale_network import T_MAX
 from jndcodec.model.build import build_model
 from jndcodec.model.device import choose_device, choose_dtype, keep_freed_memory
-from jndcodec.model.grid import CELL, H_A_HALO, STRIDE_Y, WINDOW, latent_size, reaches, strips
+from jndcodec.model.grid import CELL, H_A_HALO, STRIDE_Y, WINDOW, latent_size, reaches, strips, window
 from jndcodec.model.interface import Progress, silent
 from jndcodec.model.tiling import Span, read_padded, windows
 from jndcodec.weights import ModelInfo
@@ -43,7 +43,7 @@ class Transforms:
         rows, columns = latent_size(*rgb.shape[:2])
         knob, config = self.knob(t), self.float_model.config
         y, energies = self.new(config.m, rows, columns), self.new(config.ce, rows, columns)
-        parts = windows(rows, columns, WINDOW, self.g_a_halo)
+        parts = windows(rows, columns, window(rows, columns), self.g_a_halo)
         for i, (row, column) in enumerate(parts):
             c = self.coefficients(rgb, row, column)
             with self.autocast():
@@ -62,7 +62,8 @@ class Transforms:
     def predictions(self, y_hat: Tensor, t: int) -> Iterator[tuple[Span, Span, Tensor]]:
         """g_s, window by window: (row, column, c' (1, 192, 2h, 2w) of what the window answers for)."""
         knob = self.knob(t)
-        for row, column in windows(y_hat.shape[2], y_hat.shape[3], WINDOW, self.g_s_halo):
+        rows, columns = y_hat.shape[2:]
+        for row, column in windows(rows, columns, window(rows, columns), self.g_s_halo):
             with torch.inference_mode(), self.autocast():
                 found = self.float_model.predict(y_hat[..., row.outer, column.outer].to(self.device), knob)
             yield row, column, found[..., row.scaled(2).inner, column.scaled(2).inner]
