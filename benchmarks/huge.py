@@ -1,9 +1,9 @@
 """Time and memory of a huge picture: encode and decode in processes of their own.
 
-    python benchmarks/huge.py PICTURE [--megapixels 100] [--threads 2]
+    python benchmarks/huge.py PICTURE [--megapixels 100] [--threads 2] [--engine onnx]
 
 PICTURE is repeated, flipped and cropped to the size. Resident memory is the most that the process ever held
-(ru_maxrss), with torch, the weights, the picture itself (3 bytes a pixel) and Pillow's PNG included.
+(ru_maxrss), with torch where it is used, the weights, the picture itself (3 bytes a pixel) and Pillow's PNG included.
 """
 
 from __future__ import annotations
@@ -54,15 +54,16 @@ def run(arguments: list[str]) -> tuple[float, float]:
 @click.argument("picture", type=click.Path(exists=True, path_type=Path))
 @click.option("--megapixels", default=100.0, show_default=True)
 @click.option("--threads", default=2, show_default=True)
-def main(picture: Path, megapixels: float, threads: int) -> None:
+@click.option("--engine", default="auto", show_default=True)
+def main(picture: Path, megapixels: float, threads: int, engine: str) -> None:
     """Print seconds and gigabytes."""
     with tempfile.TemporaryDirectory() as folder:
         source, coded, decoded = (f"{folder}/{name}" for name in ("in.png", "out.jlc", "out.png"))
         width, height = make_picture(picture, megapixels, Path(source))
-        click.echo(f"{width} x {height}, {threads} threads")
+        click.echo(f"{width} x {height}, {threads} threads, engine {engine}")
         # a picture made of copies of one is cheaper lossless: the model is asked for
         for name, options in (("encode", [source, "-o", coded, "--lossy"]), ("decode", [coded, "-o", decoded])):
-            seconds, gigabytes = run([name, *options, "--threads", str(threads)])
+            seconds, gigabytes = run([name, *options, "--threads", str(threads), "--engine", engine])
             click.echo(f"{name}: {seconds:.0f} s, {gigabytes:.2f} GB resident (goal 3)")
         click.echo(f"{8 * Path(coded).stat().st_size / (width * height):.3f} bpp")
 
