@@ -17,7 +17,7 @@ from jndcodec.metrics.trade import RateTrade, parse_metrics, variable_rate
 from jndcodec.model.tiling import spans
 from jndcodec.weights import ModelInfo
 
-COMPANION = 1.0  # least share of MSE beside another metric; it fades towards t = 1
+COMPANION = 0.4  # least share of MSE beside another metric (docs/EFFORT.md); it fades towards t = 1
 COLOUR = 0.35  # of SSIMULACRA2's share that goes to ColorVideoVDP, which sees colour
 BLOCK = 1024  # pixels on a side of what a distortion is measured on: bounds the memory
 
