@@ -40,24 +40,21 @@ def strips(photos: list[np.ndarray], length: int, count: int, seed: int) -> list
     return found
 
 
-def squared_error(codec: Codec, rgb: np.ndarray, quality: float) -> np.ndarray:
+def squared_error(codec: Codec, strip: np.ndarray, quality: float, turned: bool) -> np.ndarray:
+    """Of a strip; `turned`: coded with rows and columns exchanged."""
+    rgb = np.ascontiguousarray(strip.swapaxes(0, 1)) if turned else strip
     decoded = np.asarray(codec.decode(codec.encode(Image.fromarray(rgb), quality=quality, lossless=False)), float)
-    return np.square(decoded - rgb)
+    error = np.square(decoded - rgb)
+    return error.swapaxes(0, 1) if turned else error
 
 
 def ratio(codec: Codec, photos: list[np.ndarray], side: int, count: int, quality: float, turned: bool) -> float:
     """Of the right edge; of the bottom edge where the strips are `turned`."""
+    at_edge = slice(max(0, side - OUTER), side)
     alone = inside = 0.0
     for strip in strips(photos, side + BEYOND, count, seed=side):
-        short = strip[:, :side]
-        if turned:
-            strip, short = strip.swapaxes(0, 1), short.swapaxes(0, 1)
-        errors = [squared_error(codec, np.ascontiguousarray(rgb), quality) for rgb in (short, strip)]
-        if turned:
-            errors = [error.swapaxes(0, 1) for error in errors]
-        at_edge = slice(max(0, side - OUTER), side)
-        alone += errors[0][:, at_edge].sum()
-        inside += errors[1][:, at_edge].sum()
+        alone += squared_error(codec, np.ascontiguousarray(strip[:, :side]), quality, turned)[:, at_edge].sum()
+        inside += squared_error(codec, strip, quality, turned)[:, at_edge].sum()
     return float(np.sqrt(alone / inside))
 
 

@@ -11,6 +11,7 @@ from jndcodec.effort import SINGLE_PASS, level_of
 from jndcodec.entropy.rounding import quantiser
 from jndcodec.entropy.scale_network import T_MAX
 from jndcodec.entropy.tables import COUNT, Tables, fitted_tables
+from jndcodec.model.exact import used
 from jndcodec.model.interface import size_of
 from jndcodec.model.native import NativeModel
 from jndcodec.sampling import spread
@@ -25,7 +26,7 @@ LARGEST = 2048  # symbols beyond count for the last table entry's Gaussian tail 
 @dataclass
 class Counts:
     """symbols: int64 (COUNT, 2 LARGEST + 1), how often each symbol stands under each table. detail: int64 (detail,),
-    how many of each channel's symbols are not 0."""
+    how many of each channel's symbols are not 0; of one picture those of the channels that it sends."""
 
     symbols: np.ndarray
     detail: np.ndarray
@@ -42,8 +43,13 @@ class Counts:
 def count(info: ModelInfo, pictures: Sequence[np.ndarray]) -> Counts:
     """For the weights of `info`, from some of these pictures, uint8 (H, W, 3)."""
     model = NativeModel(info, device="cpu")
-    found = [count_symbols(model, middle(rgb, CROP), knob) for rgb in spread(pictures, PICTURES) for knob in KNOBS]
-    return Counts(*(np.sum([getattr(each, part) for each in found], 0) for part in ("symbols", "detail")))
+    total = Counts(np.zeros((COUNT, 2 * LARGEST + 1), np.int64), np.zeros(model.float_model.config.detail, np.int64))
+    for rgb in spread(pictures, PICTURES):
+        for knob in KNOBS:
+            found = count_symbols(model, middle(rgb, CROP), knob)
+            total.symbols += found.symbols
+            total.detail[: len(found.detail)] += found.detail
+    return total
 
 
 def middle(rgb: np.ndarray, side: int) -> np.ndarray:
@@ -60,7 +66,4 @@ def count_symbols(model: NativeModel, rgb: np.ndarray, knob: int) -> Counts:
     inside = np.abs(symbols.y) <= LARGEST
     place = symbols.index_y[inside].astype(np.int64) * (2 * LARGEST + 1) + symbols.y[inside] + LARGEST
     counts = np.bincount(place, minlength=COUNT * (2 * LARGEST + 1)).reshape(COUNT, -1)
-    used = np.zeros(model.float_model.config.detail, np.int64)
-    sent = symbols.y[..., model.m :]
-    used[: sent.shape[2]] = np.count_nonzero(sent, (0, 1))
-    return Counts(counts, used)
+    return Counts(counts, used(symbols.y, model.m))
