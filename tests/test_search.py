@@ -42,9 +42,14 @@ def test_what_is_expected_takes_one_trial_and_an_offset_two() -> None:
     same = Measure(lambda u: expected.at(u * T_MAX) + 0.05)
     search(same, 80.0, 0.2, expected)
     assert len(same.knobs) == 1
-    worse = Measure(lambda u: expected.at(u * T_MAX) - 4)
-    assert 80 <= worse.function(search(worse, 80.0, 0.2, expected) / T_MAX) <= 80.2
-    assert len(worse.knobs) == 2
+    behind = Measure(lambda u: expected.at(u * T_MAX - 3000))
+    assert 80 <= behind.function(search(behind, 80.0, 0.2, expected) / T_MAX) <= 80.2
+    assert len(behind.knobs) == 2
+
+
+def test_values_that_are_never_expected_lie_on_the_line_beyond() -> None:
+    bent = Expected(np.array([0.0, 10.0, 20.0]), np.array([0.0, 1.0, 3.0]))
+    assert [bent.beside(v) for v in (-1.0, 0.5, 1.0, 2.0, 4.0)] == [-10.0, 5.0, 10.0, 15.0, 25.0]
 
 
 def test_pictures_of_all_kinds() -> None:

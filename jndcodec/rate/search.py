@@ -1,7 +1,8 @@
 """The rate knob that reaches a goal, with as few trial codings as possible.
 
-What one picture gives at a knob lies beside what pictures give on average, by an offset that changes slowly over the
-knob. So each trial tells the offset, and two trials around the goal how it changes.
+What one picture gives at a knob is about what pictures give on average at another: an easy picture runs ahead of them,
+a hard one behind, by an offset of the knob that changes slowly. So each trial tells the offset, and two trials around
+the goal how it changes.
 """
 
 from __future__ import annotations
@@ -48,6 +49,14 @@ class Expected:
     def where(self, goal: float) -> int:
         """The knob at which `goal` is expected, 0 or T_MAX where it never is."""
         return round(float(np.interp(goal, self.values, self.knobs)))
+
+    def beside(self, value: float) -> float:
+        """The same, not rounded, and on along the first and last line for values that are never expected."""
+        end = slice(2) if value < self.values[0] else slice(-2, None) if value > self.values[-1] else None
+        if end is None:
+            return float(np.interp(value, self.values, self.knobs))
+        (a, b), (one, two) = self.values[end], self.knobs[end]
+        return float(one + (value - a) / (b - a) * (two - one))
 
     def minus(self, goal: float) -> Expected:
         return Expected(self.knobs, self.values - goal)
@@ -104,8 +113,8 @@ def _bracket(seen: list[Trial], goal: float) -> tuple[Trial | None, Trial | None
 
 
 def _next(seen: list[Trial], goal: float, low: Trial | None, high: Trial | None, expected: Expected) -> int:
-    """The knob inside the bracket where the goal is expected: measure and expectation lie on a line through the trials
-    next to the goal, or the last two, and differ by a constant where there is one trial only."""
+    """The knob inside the bracket where the goal is expected: knobs tried and the knobs at which their values are usual
+    lie on a line through the trials next to the goal, or the last two, and differ by a constant where there is one."""
     left, right = low[0] if low else 0, high[0] if high else T_MAX
     near = [low, high] if low and high else seen[-2:]
     (one, first), (two, second) = near[0], near[-1]
@@ -119,9 +128,9 @@ def _next(seen: list[Trial], goal: float, low: Trial | None, high: Trial | None,
         apart = max(1, MARGIN * (right - left))
     else:
         apart = 1 if repeated < STUBBORN else (right - left) // 3
-    here, there = expected.at(one), expected.at(two)
-    slope = (there - here) / (second - first) if second != first and there != here else 1.0
-    knob = expected.where(here + (goal - first) * slope)
+    here, there, aim = map(expected.beside, (first, second, goal))
+    slope = (two - one) / (there - here) if there != here and two != one else 1.0
+    knob = one + (aim - here) * slope
     return round(min(max(knob, left + apart if low else left), right - apart if high else right))
 
 
