@@ -22,7 +22,7 @@ from jndcodec.entropy.scale_network import T_MAX
 from jndcodec.entropy.tables import COUNT, LOG_STEP, SCALE_MIN
 from jndcodec.errors import InputError
 from jndcodec.images.loading import load_picture
-from jndcodec.model.layers import RateGain
+from jndcodec.model.gains import RateGain
 from jndcodec.model.native import NativeModel
 from jndcodec.model.vbr import JlcVbr
 

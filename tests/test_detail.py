@@ -71,9 +71,9 @@ def test_whatever_the_networks_do_nothing_is_out_of_reach() -> None:
     assert model.config.detail == BLOCK
     model.basis.copy_(torch.linalg.qr(torch.randn(BLOCK, BLOCK))[0])
     x, t = torch.rand(1, 3, 48, 80), torch.tensor([0.7])
-    c = model.dct(x)
-    predicted = model.predict(model.analyse(c, t)[0], t)
-    c_hat = predicted + model.undetail(model.detail(c - predicted, t), t)
+    c, gains = model.dct(x), model.gains(t)
+    predicted = model.predict(model.analyse(c, gains)[0], gains)
+    c_hat = predicted + model.undetail(model.detail(c - predicted, gains), gains)
     torch.testing.assert_close(model.dct.inverse(c_hat), x, rtol=0, atol=1e-3)
 
 
@@ -115,10 +115,10 @@ def test_another_order_is_the_same_model(rgb: np.ndarray) -> None:
 def test_shipped_models_leave_nothing_out_of_reach(shipped: Codec, rgb: np.ndarray, knob: float, floor: float) -> None:
     model, t = shipped.model.float_model, torch.tensor([knob])
     x = torch.from_numpy(rgb[:128, :256].copy()).permute(2, 0, 1)[None].float() / 255
-    c = model.dct(x)
+    c, gains = model.dct(x), model.gains(t)
     with shipped.model.autocast():
-        predicted = model.predict(model.analyse(c, t)[0], t)
-        c_hat = predicted + model.undetail(model.detail(c - predicted, t), t)
+        predicted = model.predict(model.analyse(c, gains)[0], gains)
+        c_hat = predicted + model.undetail(model.detail(c - predicted, gains), gains)
     assert 255**2 * (model.dct.inverse(c_hat) - x).square().mean() < floor
 
 

@@ -27,7 +27,7 @@ META = torch.device("meta")
 
 @pytest.fixture(scope="module")
 def codec(tiny_weights: Path) -> Codec:
-    return Codec(weights=tiny_weights, device="cpu", engine="torch")
+    return Codec(weights=tiny_weights, device="cpu", engine="torch", precision="fp32")
 
 
 @pytest.fixture

@@ -58,26 +58,26 @@ def last(x: torch.Tensor) -> np.ndarray:
 
 @torch.inference_mode()
 def test_every_network_computes_what_torch_does(info: ModelInfo, heavy: NativeModel, photo: Callable) -> None:
-    engine, model, knob = OnnxEngine(info, load_tensors(info), 1), heavy.float_model, heavy.knob(T)
+    engine, model, gains = OnnxEngine(info, load_tensors(info), 1), heavy.float_model, heavy.gains(T)
     rgb = photo(80, 112, 1)
     c = model.dct(torch.from_numpy(rgb).permute(2, 0, 1)[None].float() / 255)
-    y, energies = model.analyse(c, knob)
-    z_hat = torch.round(model.hyper_analyse(y, energies, knob))
+    y, energies = model.analyse(c, gains)
+    z_hat = torch.round(model.hyper_analyse(y, energies, gains))
     features = model.h_s(z_hat)[:, :, :5, :7]
-    predicted = model.predict(y, knob)
-    detail = model.detail(c - predicted, knob, 40)
+    predicted = model.predict(y, gains)
+    detail = model.detail(c - predicted, gains, 40)
 
     def means(step: int) -> np.ndarray:
-        return last(model.step_mean(step, y, features, model.sigma(knob)))
+        return last(model.step_mean(step, y, features, gains.sigma))
 
     pairs = [
         *zip(engine.analyse(rgb, T), (last(y), last(energies)), strict=True),
-        (engine.hyper_analyse(last(y), last(energies), T), last(model.hyper_analyse(y, energies, knob))),
+        (engine.hyper_analyse(last(y), last(energies), T), last(model.hyper_analyse(y, energies, gains))),
         (engine.features(last(z_hat), 5, 7), features.numpy()),
         *(
             (
                 engine.mean(step, last(y), features.numpy(), T),
-                last(model.step_mean(step, y, features, model.sigma(knob))),
+                last(model.step_mean(step, y, features, gains.sigma)),
             )
             for step in range(4)
         ),
@@ -87,7 +87,7 @@ def test_every_network_computes_what_torch_does(info: ModelInfo, heavy: NativeMo
     for found, wanted in pairs:
         np.testing.assert_allclose(found, wanted, rtol=0, atol=1e-4 * np.abs(wanted).max())
     for count in (0, 40):
-        c_hat = predicted + (model.undetail(detail, knob) if count else 0)
+        c_hat = predicted + (model.undetail(detail, gains) if count else 0)
         wanted = last(model.dct.inverse(c_hat).clamp(0, 1) * 255).round()
         assert np.abs(engine.finish(predicted.numpy(), last(detail)[..., :count], T) - wanted).max() <= 1
 

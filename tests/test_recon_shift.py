@@ -21,7 +21,8 @@ from jndcodec.entropy.scale_network import T_MAX
 from jndcodec.entropy.tables import COUNT, LOG_STEP, SCALE_MIN, gaussian_tables
 from jndcodec.model.build import build_model
 from jndcodec.model.export import export_weights
-from jndcodec.model.layers import RateGain, gaussian_bits
+from jndcodec.model.gains import RateGain
+from jndcodec.model.layers import gaussian_bits
 from jndcodec.model.native import NativeModel
 from jndcodec.model.vbr import JlcVbr, VbrConfig
 from jndcodec.weights import METADATA_KEY, load_tensors, model_id, read_info

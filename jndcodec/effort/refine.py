@@ -22,8 +22,8 @@ from torch import Tensor
 
 from jndcodec.effort.objective import Objective
 from jndcodec.entropy.lookup import audible, table_index
-from jndcodec.entropy.scale_network import T_MAX
 from jndcodec.model.context import step_masks
+from jndcodec.model.gains import Gains
 from jndcodec.model.grid import CELL, STRIDE_Y, STRIDE_Z, hyper_size
 from jndcodec.model.interface import Progress
 from jndcodec.model.layers import gaussian_bits
@@ -91,9 +91,8 @@ class _Window:
         self.row, self.column, self.autocast, self.noise = row, column, model.autocast, noise
         device = model.device
         self.x = pixels_of(rgb, row, column, device)
-        self.knob = torch.tensor([t / T_MAX], device=device)
         self.objective = Objective(model.info, t)
-        self.network = Relaxed(model.float_model, self.knob, coefficients_of(self.x, model.float_model))
+        self.network = Relaxed(model.float_model, model.gains(t), coefficients_of(self.x, model.float_model))
         at_y = (..., row.scaled(CELL).outer, column.scaled(CELL).outer)
         at_z = (..., row.outer, column.outer)
         with torch.inference_mode(False):
@@ -144,13 +143,13 @@ def _inside(like: Tensor, row: Span, column: Span) -> Tensor:
 class Relaxed:
     """The decoder and the rates it pays, differentiable in y and z. No gradients for its weights."""
 
-    def __init__(self, model: JlcVbr, knob: Tensor, c: Tensor) -> None:
+    def __init__(self, model: JlcVbr, gains: Gains, c: Tensor) -> None:
         """c: DCT coefficients of the pixels, (1, 192, 2h, 2w)."""
         self.model = model.requires_grad_(False)
         with torch.no_grad():
-            self.sigma, self.log_sigma = model.sigma(knob), model.scale_y.log(knob)
-            self.log_sigma_z = model.scale_z.log(knob)
-        self.knob, self.c = knob, c
+            self.sigma, self.log_sigma = gains.sigma, gains.log_scale
+            self.log_sigma_z = gains.log_scale_z
+        self.gains, self.c = gains, c
 
     def __call__(self, y: Tensor, z: Tensor, relax: Callable[[Tensor], Tensor]) -> tuple[Tensor, Tensor]:
         """(x_hat, bits) with `relax` in place of rounding."""
@@ -168,9 +167,9 @@ class Relaxed:
             here = relax(y - mean) * (mask & coded[:, :m])
             y_hat = y_hat + model.reconstruction(here, index_y) + mean * mask
             symbols = symbols + here
-        predicted = model.predict(y_hat, self.knob)
-        detail = relax(model.detail(self.c - predicted, self.knob)) * coded[:, m:]
-        c_hat = predicted + model.undetail(model.reconstruction(detail, index_detail), self.knob)
+        predicted = model.predict(y_hat, self.gains)
+        detail = relax(model.detail(self.c - predicted, self.gains)) * coded[:, m:]
+        c_hat = predicted + model.undetail(model.reconstruction(detail, index_detail), self.gains)
         every = torch.cat([symbols, detail], 1)
         bits = gaussian_bits(z_hat, self.log_sigma_z).sum() + (gaussian_bits(every, log_scale) * coded).sum()
         return model.dct.inverse(c_hat), bits

@@ -64,7 +64,7 @@ def _gradient(model: NativeModel, objective: Objective, rgb: np.ndarray, coded: 
     """Of λ D in bits, with respect to y_hat; the detail stays as it is."""
     y_hat = coded.y_hat
     gradient = torch.zeros_like(y_hat)
-    knob = torch.tensor([t / T_MAX], device=model.device)
+    gains = model.gains(t)
     network = model.float_model.requires_grad_(False)
     for row, column in over_z(y_hat):
         x = pixels_of(rgb, row, column, model.device)
@@ -72,8 +72,8 @@ def _gradient(model: NativeModel, objective: Objective, rgb: np.ndarray, coded: 
         with torch.inference_mode(False), torch.enable_grad():
             part = y_hat[..., row.outer, column.outer].to(model.device, copy=True).requires_grad_()
             with model.autocast():
-                predicted = network.predict(part, knob)
-                c_hat = predicted + model.detail_hat(coded, row.outer, column.outer, knob)
+                predicted = network.predict(part, gains)
+                c_hat = predicted + model.detail_hat(coded, row.outer, column.outer, gains)
             x_hat = network.dct.inverse(c_hat)[..., : x.shape[2], : x.shape[3]]
             error = objective.lmbda * objective.distortion(x_hat, x) * x[0, 0].numel()
             (found,) = torch.autograd.grad(error, part)

@@ -87,21 +87,21 @@ class BatchCoder:
         and their table indexes, uint8. Nothing in it waits for the device."""
         model, net, m = self._model, self._model.float_model, self._model.m
         n, rows, columns = len(pixels), pixels.shape[1] // STRIDE_Y, pixels.shape[2] // STRIDE_Y
-        knob, round_off = model.knob(t), quantiser(model.dead_zone, dead_zone)
+        gains, round_off = model.gains(t), quantiser(model.dead_zone, dead_zone)
         c = net.dct(pixels.permute(0, 3, 1, 2).float().div_(255))
         with model.autocast():
-            y, energies = (part.float().contiguous(memory_format=torch.channels_last) for part in net.analyse(c, knob))
-            z = net.hyper_analyse(y, energies, knob)
+            y, energies = (part.float().contiguous(memory_format=torch.channels_last) for part in net.analyse(c, gains))
+            z = net.hyper_analyse(y, energies, gains)
         coded_z = upload([model.scale_network.indexes_z(t) > 0], model.device)[..., None, None]
         z_hat = torch.round(z).clamp(-SYMBOL_LIMIT, SYMBOL_LIMIT) * coded_z
         count = model.audible(t)  # which of them are heard in these pictures, the host does not know yet
         index = model.device_indexes(z_hat, t, (rows, columns), count)
         out = torch.zeros((n, rows, columns, m + count), dtype=torch.int16, device=model.device)
         symbols = out.permute(0, 3, 1, 2)
-        y_hat = Means(model).quantise(z_hat, y, knob, index[:, :m], symbols[:, :m], round_off)
+        y_hat = Means(model).quantise(z_hat, y, gains, index[:, :m], symbols[:, :m], round_off)
         if count:
             with model.autocast():
-                detail = net.detail(c - net.predict(y_hat, knob), knob, count)
+                detail = net.detail(c - net.predict(y_hat, gains), gains, count)
             here = index[:, m:]
             symbols[:, m:] = round_off(detail, here).clamp_(-SYMBOL_LIMIT, SYMBOL_LIMIT).mul_(here > 0)
         return z_hat.permute(0, 2, 3, 1).to(torch.int16).contiguous(), out, index.permute(0, 2, 3, 1)
@@ -143,12 +143,13 @@ class BatchCoder:
         """Symbols and table indexes as those of `choose_symbols`, knobs (N,) -> uint8 pixels (N, 16h, 16w, 3). Nothing
         in it waits for the device."""
         model, net, m = self._model, self._model.float_model, self._model.m
+        gains = net.gains(knob)
         z, y, index = (part.permute(0, 3, 1, 2) for part in (z, y, index))
-        y_hat = Means(model).reconstruct(z.float(), y[:, :m], index[:, :m], knob)
+        y_hat = Means(model).reconstruct(z.float(), y[:, :m], index[:, :m], gains)
         with model.autocast():
-            c = net.predict(y_hat, knob)
+            c = net.predict(y_hat, gains)
             if y.shape[1] > m:
-                c = c + net.undetail(net.reconstruction(y[:, m:].float(), index[:, m:]), knob)
+                c = c + net.undetail(net.reconstruction(y[:, m:].float(), index[:, m:]), gains)
         x = net.dct.inverse(c).clamp_(0, 1).mul_(255).round_().to(torch.uint8)
         return x.permute(0, 2, 3, 1).contiguous()
 

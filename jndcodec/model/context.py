@@ -7,6 +7,7 @@ reads what the steps before it reconstructed.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import lru_cache
 
 import torch
 import torch.nn.functional as F
@@ -28,6 +29,13 @@ def step_masks(channels: int, height: int, width: int, device: torch.device) -> 
         )
         for order in CONTEXT_ORDER
     ]
+
+
+@lru_cache(maxsize=2)
+def kept_masks(channels: int, height: int, width: int, device: torch.device) -> list[Tensor]:
+    """`step_masks`, kept: training asks for the same ones at every step."""
+    with torch.inference_mode(False):  # whoever asks first, autograd must be able to save them
+        return step_masks(channels, height, width, device)
 
 
 def take_step(y: Tensor, step: int) -> Tensor:

@@ -113,16 +113,16 @@ def _conv(network: nn.Sequential, index: int) -> nn.Conv2d:
 
 def _missing(model: JlcVbr, x: Tensor, knob: float) -> Tensor:
     """Blocks (n, BLOCK) of what the rounded main part leaves of tiles at one rate."""
-    t = x.new_full((len(x),), knob)
+    gains = model.gains(x.new_full((len(x),), knob))
     c = model.dct(x)
-    y, energies = model.analyse(c, t)
-    z_hat = torch.round(model.hyper_analyse(y, energies, t))
+    y, energies = model.analyse(c, gains)
+    z_hat = torch.round(model.hyper_analyse(y, energies, gains))
 
     def place(y_hat: Tensor, mask: Tensor, mean: Tensor) -> Tensor:
         return torch.where(mask, mean + torch.round(y - mean), y_hat)
 
-    _, y_hat = model.refine(z_hat, y, t, place)
-    return to_blocks(c - model.predict(y_hat, t)).reshape(-1, BLOCK)
+    _, y_hat = model.refine(z_hat, y, gains, place)
+    return to_blocks(c - model.predict(y_hat, gains)).reshape(-1, BLOCK)
 
 
 def _set_gains(model: JlcVbr, energies: Tensor) -> None:

@@ -68,45 +68,6 @@ def from_blocks(blocks: Tensor) -> Tensor:
     return cells.reshape(n, height * 2, width * 2, numbers // 4).permute(0, 3, 1, 2)
 
 
-class _Between(torch.autograd.Function):
-    """Rows of anchors (K, C), interpolated at left + fraction, (N,) both; the gradient is a product, no scatter."""
-
-    @staticmethod
-    def forward(ctx: FunctionCtx, anchors: Tensor, left: Tensor, fraction: Tensor) -> Tensor:
-        ctx.count = len(anchors)  # type: ignore[attr-defined]
-        ctx.save_for_backward(left, fraction)
-        return torch.lerp(anchors[left], anchors[left + 1], fraction[:, None])
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: FunctionCtx, grad: Tensor) -> tuple[Tensor, None, None]:
-        left, fraction = ctx.saved_tensors  # type: ignore[attr-defined]
-        anchor = torch.arange(ctx.count, device=grad.device)[:, None]  # type: ignore[attr-defined]
-        weights = (1 - (left + fraction - anchor).abs()).clamp(min=0)  # (K, N): a hat over each anchor
-        return weights.to(grad.dtype) @ grad, None, None
-
-
-class RateGain(nn.Module):
-    """A positive gain per channel, log-linear over the rate knob between learned anchors.
-
-    `forward` and `log` take t (N,) in [0, 1] and return (N, C, 1, 1), natural logarithm for `log`.
-    """
-
-    def __init__(self, channels: int, anchors: int, low: float = 0.0, high: float = 0.0) -> None:
-        super().__init__()
-        start = torch.linspace(low, high, anchors, device="cpu")  # not on "meta", where torch imports sympy for it
-        self.log_gain = nn.Parameter(start[:, None].repeat(1, channels))
-
-    def log(self, t: Tensor) -> Tensor:
-        segments = self.log_gain.shape[0] - 1
-        position = (t * segments).clamp(0, segments)
-        left = position.floor().clamp(max=segments - 1).long()
-        return _Between.apply(self.log_gain, left, position - left)[:, :, None, None]
-
-    def forward(self, t: Tensor) -> Tensor:
-        return self.log(t).exp()
-
-
 def dct_basis() -> Tensor:
     """The 64 orthonormal basis pictures of the 8x8 DCT-II, (64, 1, 8, 8)."""
     i = torch.arange(8, device="cpu").float()

@@ -12,6 +12,7 @@ from torch import Tensor
 from jndcodec.entropy.rounding import Quantise
 from jndcodec.entropy.symbols import SYMBOL_LIMIT
 from jndcodec.model.context import put_step, step_masks, take_step
+from jndcodec.model.gains import Gains
 from jndcodec.model.grid import CELL, H_S_HALO, STEPS, strips
 from jndcodec.model.tiling import Span
 from jndcodec.model.transforms import Transforms
@@ -19,13 +20,13 @@ from jndcodec.model.transforms import Transforms
 
 class Means:
     """Both directions of the refinement with one model's transforms, of N pictures: on any device, symbols int16 and
-    table indexes uint8, (N, m, h, w), and a knob for all, (1,), or one for each, (N,)."""
+    table indexes uint8, (N, m, h, w), and gains for all, or of each."""
 
     def __init__(self, transforms: Transforms) -> None:
         self.transforms, self.model = transforms, transforms.float_model
 
     def quantise(
-        self, z_hat: Tensor, y: Tensor, knob: Tensor, index: Tensor, out: Tensor, quantise: Quantise, keep: bool = True
+        self, z_hat: Tensor, y: Tensor, gains: Gains, index: Tensor, out: Tensor, quantise: Quantise, keep: bool = True
     ) -> Tensor:
         """y_hat (N, m, h, w) of y; its symbols are written into `out`. Without `keep` it may stand in y's memory."""
 
@@ -36,19 +37,19 @@ class Means:
             _put(out[:, :, span.target], step, symbols.to(out.device, torch.int16))
             return self.model.reconstruction(symbols, here)
 
-        return self._refine(z_hat, out.shape[2:], knob, code, None if keep else y)
+        return self._refine(z_hat, out.shape[2:], gains, code, None if keep else y)
 
-    def reconstruct(self, z_hat: Tensor, symbols: Tensor, index: Tensor, knob: Tensor) -> Tensor:
+    def reconstruct(self, z_hat: Tensor, symbols: Tensor, index: Tensor, gains: Gains) -> Tensor:
         """y_hat (N, m, h, w) from symbols."""
 
         def code(span: Span, step: int, mean: Tensor) -> Tensor:
             coded = _take(symbols[:, :, span.target], step).to(mean.device, torch.float32)
             return self.model.reconstruction(coded, _take(index[:, :, span.target], step).to(mean.device))
 
-        return self._refine(z_hat, symbols.shape[2:], knob, code)
+        return self._refine(z_hat, symbols.shape[2:], gains, code)
 
     def _refine(
-        self, z_hat: Tensor, size: tuple[int, ...], knob: Tensor, code: Callable[[Span, int, Tensor], Tensor],
+        self, z_hat: Tensor, size: tuple[int, ...], gains: Gains, code: Callable[[Span, int, Tensor], Tensor],
         memory: Tensor | None = None,
     ) -> Tensor:  # fmt: skip
         """y_hat = code(span, step, mean) + mean, each on its step's elements, packed.
@@ -58,7 +59,7 @@ class Means:
         rows, columns = size
         transforms, model = self.transforms, self.model
         device = transforms.device
-        sigma = model.sigma(knob)
+        sigma = gains.sigma
         parts = strips(rows, columns, H_S_HALO)
         # where there are several strips, each step masks what is not reconstructed yet; else it must be zero
         if memory is None or len(parts) == 1:

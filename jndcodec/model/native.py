@@ -19,6 +19,7 @@ from jndcodec.entropy.rounding import Quantise, quantiser
 from jndcodec.entropy.symbols import SYMBOL_LIMIT, Symbols
 from jndcodec.model.exact import ExactStage, up_to_last, used, worth_having
 from jndcodec.model.exact_torch import DeviceIndexes
+from jndcodec.model.gains import Gains
 from jndcodec.model.grid import latent_size, window
 from jndcodec.model.interface import Compressed, Progress, silent, size_of
 from jndcodec.model.means import Means, as_tensor
@@ -93,7 +94,7 @@ class NativeModel(Transforms, ExactStage):
         index = first_channels(index, self.m + count)
         out = new_symbols(index)
         main = as_tensor(index[..., : self.m]), as_tensor(out[..., : self.m])
-        y_hat = Means(self).quantise(z_hat, y, self.knob(t), *main, quantise, keep)
+        y_hat = Means(self).quantise(z_hat, y, self.gains(t), *main, quantise, keep)
         predictions: list[Prediction] | None = None
         if count:
             found: Iterable[Prediction] = self.predictions(y_hat, t)
@@ -110,12 +111,12 @@ class NativeModel(Transforms, ExactStage):
         quantise: Quantise,
     ) -> None:  # fmt: skip
         """Write the symbols of detail into `out`, (h, w, m + count) like `index`."""
-        knob, count = self.knob(t), out.shape[2] - self.m
+        gains, count = self.gains(t), out.shape[2] - self.m
         for row, column, predicted in predictions:
             inside = [Span(span.start, span.stop, span.start, span.stop) for span in (row, column)]
             missing = self.coefficients(rgb, *inside) - predicted
             with self.autocast():
-                detail = self.float_model.detail(missing, knob, count)
+                detail = self.float_model.detail(missing, gains, count)
             place = row.target, column.target, slice(self.m, None)
             here = as_tensor(index[place]).to(self.device)
             symbols = quantise(detail, here).clamp_(-SYMBOL_LIMIT, SYMBOL_LIMIT).mul_(here > 0)
@@ -126,7 +127,7 @@ class NativeModel(Transforms, ExactStage):
         """y_hat from symbols."""
         z_hat = as_tensor(symbols.z).float()
         main = as_tensor(symbols.y[..., : self.m]), as_tensor(symbols.index_y[..., : self.m])
-        return Means(self).reconstruct(z_hat, *main, self.knob(t))
+        return Means(self).reconstruct(z_hat, *main, self.gains(t))
 
     @torch.inference_mode()
     def decoded(self, coded: Coded, t: int, size: tuple[int, int], progress: Progress = silent) -> np.ndarray:
@@ -134,7 +135,7 @@ class NativeModel(Transforms, ExactStage):
         rgb, done = np.empty((*size, 3), np.uint8), 0
         for row, column, predicted in coded.predictions or self.predictions(coded.y_hat, t):
             with self.autocast():
-                c = predicted + self.detail_hat(coded, row.target, column.target, self.knob(t))
+                c = predicted + self.detail_hat(coded, row.target, column.target, self.gains(t))
             target = rgb[row.scaled(16).target, column.scaled(16).target]
             for channel, plane in enumerate(self.pixels(c)):  # a fifth of the time of one transposing copy
                 target[..., channel] = plane[: target.shape[0], : target.shape[1]]
@@ -142,10 +143,10 @@ class NativeModel(Transforms, ExactStage):
             progress(done / (coded.y_hat.shape[2] * coded.y_hat.shape[3]))
         return rgb
 
-    def detail_hat(self, coded: Coded, rows: slice, columns: slice, knob: Tensor) -> Tensor | float:
+    def detail_hat(self, coded: Coded, rows: slice, columns: slice, gains: Gains) -> Tensor | float:
         """What the detail of a part of y's grid adds to the prediction of its DCT coefficients; 0 if there is none."""
         parts = (part[rows, columns, self.m :] for part in (coded.symbols.y, coded.symbols.index_y))
         symbols, index = (as_tensor(part).to(self.device) for part in parts)
         if not symbols.shape[1]:
             return 0.0
-        return self.float_model.undetail(self.float_model.reconstruction(symbols.float(), index), knob)
+        return self.float_model.undetail(self.float_model.reconstruction(symbols.float(), index), gains)

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from jndcodec.entropy.scale_network import T_MAX
 from jndcodec.model.build import build_model
 from jndcodec.model.device import choose_device, choose_dtype, keep_freed_memory
+from jndcodec.model.gains import Gains
 from jndcodec.model.grid import CELL, H_A_HALO, STRIDE_Y, WINDOW, latent_size, reaches, strips, window
 from jndcodec.model.interface import Progress, silent
 from jndcodec.model.tiling import Span, read_padded, windows
@@ -41,13 +42,13 @@ class Transforms:
         """g_a, window by window: y, and the energies of the detail. The picture is padded to multiples of 16 by
         repeating its edge."""
         rows, columns = latent_size(*rgb.shape[:2])
-        knob, config = self.knob(t), self.float_model.config
+        gains, config = self.gains(t), self.float_model.config
         y, energies = self.new(config.m, rows, columns), self.new(config.ce, rows, columns)
         parts = windows(rows, columns, window(rows, columns), self.g_a_halo)
         for i, (row, column) in enumerate(parts):
             c = self.coefficients(rgb, row, column)
             with self.autocast():
-                found = self.float_model.analyse(c, knob)
+                found = self.float_model.analyse(c, gains)
             for whole, part in zip((y, energies), found, strict=True):
                 whole[..., row.target, column.target] = part[..., row.inner, column.inner]
             progress((i + 1) / len(parts))
@@ -61,11 +62,11 @@ class Transforms:
 
     def predictions(self, y_hat: Tensor, t: int) -> Iterator[tuple[Span, Span, Tensor]]:
         """g_s, window by window: (row, column, c' (1, 192, 2h, 2w) of what the window answers for)."""
-        knob = self.knob(t)
+        gains = self.gains(t)
         rows, columns = y_hat.shape[2:]
         for row, column in windows(rows, columns, window(rows, columns), self.g_s_halo):
             with torch.inference_mode(), self.autocast():
-                found = self.float_model.predict(y_hat[..., row.outer, column.outer].to(self.device), knob)
+                found = self.float_model.predict(y_hat[..., row.outer, column.outer].to(self.device), gains)
             yield row, column, found[..., row.scaled(2).inner, column.scaled(2).inner]
 
     def pixels(self, c: Tensor) -> np.ndarray:
@@ -76,19 +77,19 @@ class Transforms:
     def hyper_analyse(self, y: Tensor, energies: Tensor, t: int) -> Tensor:
         """h_a in strips, on what `analyse` gives: z before rounding, float32 (1, cz, ceil(h / 4), ceil(w / 4)) on the
         CPU."""
-        knob, parts = self.knob(t), []
+        gains, parts = self.gains(t), []
         for span in strips(y.shape[2], y.shape[3], H_A_HALO):
             rows = span.scaled(CELL).outer
             with self.autocast():
                 z = self.float_model.hyper_analyse(
-                    y[:, :, rows].to(self.device), energies[:, :, rows].to(self.device), knob
+                    y[:, :, rows].to(self.device), energies[:, :, rows].to(self.device), gains
                 )
             parts.append(z[:, :, span.inner].cpu())
         return torch.cat(parts, 2)
 
-    def knob(self, t: int) -> Tensor:
-        """(1,): filled there, since the host would wait for a copy."""
-        return torch.full((1,), t / T_MAX, device=self.device)
+    def gains(self, t: int) -> Gains:
+        """`JlcVbr.gains` of a knob; filled on the device, since the host would wait for a copy."""
+        return self.float_model.gains(torch.full((1,), t / T_MAX, device=self.device))
 
     def new(self, channels: int, rows: int, columns: int, pictures: int = 1) -> Tensor:
         """Zeros on the grid of y; on the device while it is small, else on the CPU."""

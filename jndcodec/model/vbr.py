@@ -19,7 +19,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import NamedTuple
 
 import torch
@@ -29,11 +28,11 @@ from torch import Tensor, nn
 from jndcodec.entropy.lookup import audible, look_up, table_index
 from jndcodec.entropy.rounding import round_off, slopes
 from jndcodec.entropy.tables import COUNT, SCALE_MIN
-from jndcodec.model.context import Context, step_masks
+from jndcodec.model.context import Context, kept_masks
+from jndcodec.model.gains import Gains, RateGain
 from jndcodec.model.grid import BLOCK, STEPS
 from jndcodec.model.layers import (
     BlockDct,
-    RateGain,
     Slim,
     conv,
     from_blocks,
@@ -46,13 +45,6 @@ from jndcodec.model.layers import (
 from jndcodec.model.placing import Placed
 
 LEAST = math.log(SCALE_MIN) + 1e-4  # a log scale that bits can be counted under
-
-
-@lru_cache(maxsize=2)
-def kept_masks(channels: int, height: int, width: int, device: torch.device) -> list[Tensor]:
-    """`step_masks`, kept: training asks for the same ones at every step."""
-    with torch.inference_mode(False):  # whoever asks first, autograd must be able to save them
-        return step_masks(channels, height, width, device)
 
 
 @dataclass(frozen=True)
@@ -110,7 +102,6 @@ class JlcVbr(nn.Module):
         both = m + config.detail
         self.gain_y = RateGain(both, k, low=0.46, high=4.08)
         self.gain_a = RateGain(c8, k)
-        # The decoder's gains stand on top of 1 / the encoder's: a change of one must not spoil the linear path.
         self.gain_y_inverse = RateGain(both, k)
         self.gain_s = RateGain(c8, k)
         self.scale_y = RateGain(both, k, low=0.0, high=2.0)  # σ_c(t): usual size per channel and rate
@@ -155,50 +146,49 @@ class JlcVbr(nn.Module):
             if isinstance(module, Slim):
                 module.leave.weight.zero_()
 
+    def gains(self, t: Tensor) -> Gains:
+        """What the methods below take of the knobs t (N,) in [0, 1]."""
+        return Gains(
+            t, self.config.m, y=self.gain_y, y_inverse=self.gain_y_inverse, a=self.gain_a, s=self.gain_s,
+            scale_y=self.scale_y, scale_z=self.scale_z,
+        )  # fmt: skip
+
     # -- the transforms: what encoder and decoder run in windows
 
-    def analyse(self, c: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
-        """g_a: DCT coefficients c (N, 192, 2h, 2w), t (N,) -> (y (N, m, h, w) float32 in quantisation steps,
+    def analyse(self, c: Tensor, gains: Gains) -> tuple[Tensor, Tensor]:
+        """g_a: DCT coefficients c (N, 192, 2h, 2w) -> (y (N, m, h, w) float32 in quantisation steps,
         energies of the detail (N, ce, h, w), for `hyper_analyse`)."""
-        m = self.config.m
         u = self.g_a_in(c)
-        y = join_quarters(self.g_a_16(self.g_a_8(u * self.gain_a(t).to(u.dtype))), self.g_a_linear(c))
-        units = (self.gain_y.log(t) - self.scale_y.log(t).detach())[:, m:].exp()
-        size = F.linear(to_blocks(c), self.basis).permute(0, 3, 1, 2) * units
-        return y.float() * self.gain_y(t)[:, :m], self.h_a_detail(torch.log1p(size.abs().float()))
+        y = join_quarters(self.g_a_16(self.g_a_8(u * gains.a.to(u.dtype))), self.g_a_linear(c))
+        size = F.linear(to_blocks(c), self.basis).permute(0, 3, 1, 2) * gains.detail_units
+        return y.float() * gains.y, self.h_a_detail(torch.log1p(size.abs().float()))
 
-    def predict(self, y_hat: Tensor, t: Tensor) -> Tensor:
+    def predict(self, y_hat: Tensor, gains: Gains) -> Tensor:
         """g_s: y_hat (N, m, h, w) -> DCT coefficients c' (N, 192, 2h, 2w) float32, before detail is added."""
-        m = self.config.m
-        y = y_hat * (self.gain_y_inverse.log(t) - self.gain_y.log(t))[:, :m].exp()
-        main, linear = split_quarters(y, self.config.linear)
+        main, linear = split_quarters(y_hat * gains.y_back, self.config.linear)
         u = self.g_s_16(main)
-        u = self.g_s_8(u * (self.gain_s.log(t) - self.gain_a.log(t)).exp().to(u.dtype))
+        u = self.g_s_8(u * gains.s.to(u.dtype))
         return (self.g_s_out(u) + self.g_s_linear(linear)).float()
 
-    def detail(self, missing: Tensor, t: Tensor, count: int = BLOCK) -> Tensor:
+    def detail(self, missing: Tensor, gains: Gains, count: int = BLOCK) -> Tensor:
         """c − c' (N, 192, 2h, 2w) -> the first `count` channels of detail (N, count, h, w) float32, in steps."""
         found = F.linear(to_blocks(missing), self.basis[:count]).permute(0, 3, 1, 2)
-        return found.float() * self.gain_y(t)[:, self.config.m :][:, :count]
+        return found.float() * gains.detail[:, :count]
 
-    def undetail(self, detail: Tensor, t: Tensor) -> Tensor:
+    def undetail(self, detail: Tensor, gains: Gains) -> Tensor:
         """The inverse of `detail`, with the decoder's gains: (N, count, h, w) -> (N, 192, 2h, 2w) float32."""
         count = detail.shape[1]
-        gain = (self.gain_y_inverse.log(t) - self.gain_y.log(t))[:, self.config.m :][:, :count].exp()
-        return from_blocks(F.linear((detail * gain).permute(0, 2, 3, 1), self.basis[:count].T)).float()
+        scaled = detail * gains.detail_back[:, :count]
+        return from_blocks(F.linear(scaled.permute(0, 2, 3, 1), self.basis[:count].T)).float()
 
-    def hyper_analyse(self, y: Tensor, energies: Tensor, t: Tensor) -> Tensor:
+    def hyper_analyse(self, y: Tensor, energies: Tensor, gains: Gains) -> Tensor:
         """h_a: y and the energies of the detail -> z (N, cz, ceil(h/4), ceil(w/4)) float32. Reads y in units of
         σ_c(t), and its log-energy."""
-        v = y / self.sigma(t)
+        v = y / gains.sigma
         parts = [v.clamp(-8, 8), torch.log(v.abs() + 1) - 0.5, energies.to(v.dtype)]
         return self.h_a(torch.cat(parts, 1)).float()
 
     # -- the entropy model
-
-    def sigma(self, t: Tensor) -> Tensor:
-        """σ_c(t) of y's channels, (N, m, 1, 1), detached: units, not a prediction."""
-        return self.scale_y(t).detach()[:, : self.config.m]
 
     def step_mean(self, step: int, y_hat: Tensor, features: Tensor, sigma: Tensor) -> Tensor:
         """Means (N, m, h, w) float32 as one step sees them; `y_hat` holds zeros where nothing is reconstructed yet."""
@@ -215,12 +205,12 @@ class JlcVbr(nn.Module):
         return symbols - symbols.clamp(-1, 1) * look_up(self.recon_shift, index)
 
     def refine(
-        self, z_hat: Tensor, y: Tensor, t: Tensor, place: Callable[[Tensor, Tensor, Tensor], Tensor]
+        self, z_hat: Tensor, y: Tensor, gains: Gains, place: Callable[[Tensor, Tensor, Tensor], Tensor]
     ) -> tuple[Tensor, Tensor]:
         """The four steps on whole tensors: (means, y_hat). place(y_hat, mask, mean): y_hat with what the mask holds."""
         height, width = y.shape[2:]
         features = self.h_s(z_hat)[:, :, :height, :width]
-        sigma = self.sigma(t)
+        sigma = gains.sigma
         mean, y_hat = torch.zeros_like(y), torch.zeros_like(y)
         for step, mask in enumerate(kept_masks(y.shape[1], height, width, y.device)):
             now = self.step_mean(step, y_hat, features, sigma)
@@ -235,11 +225,11 @@ class JlcVbr(nn.Module):
         context read and uniform noise for the rates of y and z (Minnen and Singh 2020); `hard` rounds for both.
         """
         m = self.config.m
-        c = self.dct(x)
-        y, energies = self.analyse(c, t)
-        z = self.hyper_analyse(y, energies, t)
+        c, gains = self.dct(x), self.gains(t)
+        y, energies = self.analyse(c, gains)
+        z = self.hyper_analyse(y, energies, gains)
         z_hat = z + (torch.round(z) - z).detach()
-        log_scale = self.scale_y.log(t) + self.scale_net(z_hat).float()[:, :, : y.shape[2], : y.shape[3]]
+        log_scale = gains.log_scale + self.scale_net(z_hat).float()[:, :, : y.shape[2], : y.shape[3]]
         index = table_index(log_scale.detach())
         index[:, m:] = index_detail = audible(index[:, m:])
         offset, shift = look_up(0.5 - self.dead_zone, index), look_up(self.recon_shift, index)
@@ -247,11 +237,11 @@ class JlcVbr(nn.Module):
         def place(y_hat: Tensor, mask: Tensor, mean: Tensor) -> Tensor:
             return Placed.apply(y_hat, y, shift[:, :m], mask, mean, offset[:, :m])
 
-        mean, y_hat = self.refine(z_hat, y, t, place)
+        mean, y_hat = self.refine(z_hat, y, gains, place)
         residual = round_off(y - mean, offset[:, :m]) if hard else y - mean + torch.rand_like(y) - 0.5
         bits_y = gaussian_bits(residual, log_scale[:, :m]).sum((1, 2, 3))
-        predicted = self.predict(y_hat, t)
-        detail = self.detail(c - predicted, t)
+        predicted = self.predict(y_hat, gains)
+        detail = self.detail(c - predicted, gains)
         # Where the scale is small nearly all of it is rounded away, and a straight-through gradient would claim the
         # opposite: its slope is that of the mean symbol over the value.
         moving = look_up(slopes(self.dead_zone), index_detail) * (detail - detail.detach())
@@ -262,5 +252,5 @@ class JlcVbr(nn.Module):
         bits_y = bits_y + gaussian_bits((symbols if hard else wanted) + moving, held).sum((1, 2, 3))
         detail_hat = symbols - symbols.clamp(-1, 1) * shift[:, m:] + moving
         noisy_z = z_hat if hard else z + torch.rand_like(z) - 0.5
-        bits_z = gaussian_bits(noisy_z, self.scale_z.log(t)).sum((1, 2, 3))
-        return Output(self.dct.inverse(predicted + self.undetail(detail_hat, t)), bits_y, bits_z)
+        bits_z = gaussian_bits(noisy_z, gains.log_scale_z).sum((1, 2, 3))
+        return Output(self.dct.inverse(predicted + self.undetail(detail_hat, gains)), bits_y, bits_z)
