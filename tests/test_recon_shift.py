@@ -77,13 +77,13 @@ def test_training_reconstructs_what_a_decoder_will(
     assert 1 <= np.abs(symbols.y).max() and (symbols.index_y > 0).any()
     assert torch.equal(native.reconstruct(symbols, knob), y_hat)
     twin = native.float_model
-    twin.dead_zone.copy_(zones)
+    twin.round_with(zones)
     x = torch.from_numpy(rgb).permute(2, 0, 1)[None].float() / 255
     out = twin(x, torch.tensor([knob / T_MAX]), hard=True)
     decoded = native.decoded(coded, knob, (128, 128))
     shown = (out.x_hat[0].permute(1, 2, 0).clamp(0, 1) * 255).round().numpy()
     assert (np.abs(shown - decoded) <= 1).mean() > 0.99  # an index may differ between float and integer scales
-    twin.dead_zone.zero_()
+    twin.round_with(torch.zeros(COUNT))
 
 
 def test_the_shift_learns_where_values_lie(model: JlcVbr) -> None:

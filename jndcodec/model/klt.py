@@ -118,10 +118,10 @@ def _missing(model: JlcVbr, x: Tensor, knob: float) -> Tensor:
     y, energies = model.analyse(c, gains)
     z_hat = torch.round(model.hyper_analyse(y, energies, gains))
 
-    def place(y_hat: Tensor, mask: Tensor, mean: Tensor) -> Tensor:
-        return torch.where(mask, mean + torch.round(y - mean), y_hat)
+    def place(y_hat: Tensor, means: Tensor, mask: Tensor, mean: Tensor) -> tuple[Tensor, Tensor]:
+        return torch.where(mask, mean + torch.round(y - mean), y_hat), means
 
-    _, y_hat = model.refine(z_hat, y, gains, place)
+    y_hat, _ = model.refine(z_hat, y, gains, place)
     return to_blocks(c - model.predict(y_hat, gains)).reshape(-1, BLOCK)
 
 

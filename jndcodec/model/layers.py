@@ -106,19 +106,20 @@ class BlockDct(nn.Module):
         return blocks.reshape(n, h, w, c // 64, 8, 8).permute(0, 3, 1, 4, 2, 5).reshape(n, c // 64, h * 8, w * 8)
 
 
-def gaussian_bits(residual: Tensor, log_scale: Tensor) -> Tensor:
+def gaussian_bits(residual: Tensor, log_scale: Tensor, heard: bool = False) -> Tensor:
     """Bits of each `residual` (in quantisation steps) under a zero-mean Gaussian integrated over one step.
 
-    The scale is limited to what the tables hold (`SCALE_MIN`, `SCALE_MAX` of jndcodec.entropy.tables).
+    The scale is limited to what the tables hold (`SCALE_MIN`, `SCALE_MAX` of jndcodec.entropy.tables). `heard`: one
+    below them has the gradient of the smallest, so that it can find back; else none.
     """
-    return _GaussianBits.apply(residual, log_scale)
+    return _GaussianBits.apply(residual, log_scale, heard)
 
 
 class _GaussianBits(torch.autograd.Function):
     """Both slopes are computed with the value, in place: a third of the passes over memory."""
 
     @staticmethod
-    def forward(ctx: FunctionCtx, residual: Tensor, log_scale: Tensor) -> Tensor:
+    def forward(ctx: FunctionCtx, residual: Tensor, log_scale: Tensor, heard: bool) -> Tensor:
         limits, least = (math.log(0.11), math.log(256.0)), 1e-9
         inverse = log_scale.clamp(*limits).neg_().exp_()
         v = residual.abs()
@@ -133,12 +134,14 @@ class _GaussianBits(torch.autograd.Function):
             at_high, at_low = (end.square().mul_(-0.5).exp_() for end in (high, low))
             by_residual = (at_low - at_high).mul_(inverse).mul_(factor).mul_(residual.sign())
             by_scale = at_low.mul_(low).sub_(at_high.mul_(high)).mul_(factor)
-            by_scale.mul_((log_scale >= limits[0]) & (log_scale <= limits[1]))
+            by_scale.mul_(log_scale <= limits[1])
+            if not heard:
+                by_scale.mul_(log_scale >= limits[0])
             ctx.save_for_backward(by_residual, by_scale)
         return bits
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: FunctionCtx, grad: Tensor) -> tuple[Tensor, Tensor]:
+    def backward(ctx: FunctionCtx, grad: Tensor) -> tuple[Tensor, Tensor, None]:
         by_residual, by_scale = ctx.saved_tensors  # type: ignore[attr-defined]
-        return grad * by_residual, (grad * by_scale).sum_to_size(ctx.shape)  # type: ignore[attr-defined]
+        return grad * by_residual, (grad * by_scale).sum_to_size(ctx.shape), None  # type: ignore[attr-defined]

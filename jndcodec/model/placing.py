@@ -10,24 +10,28 @@ from jndcodec.entropy.rounding import round_off
 
 
 class Placed(torch.autograd.Function):
-    """(y_hat, y, shift, mask, mean, offset) -> y_hat, where `mask` holds with the reconstruction of y around the mean.
+    """(y_hat, means, y, shift, mask, mean, offset) -> (y_hat, means): where `mask` holds, with the reconstruction of y
+    around the mean, and with the mean.
 
     All (N, m, h, w), the mask of one picture; `offset` as `round_off` takes it, `shift` moves symbols but 0 inwards.
-    The gradient of what is placed goes to y as if nothing had been rounded, and to the shift; none to the mean.
+    The gradient of what is placed in y_hat goes to y as if nothing had been rounded, and to the shift, not to the mean.
     """
 
     @staticmethod
     def forward(
-        ctx: FunctionCtx, y_hat: Tensor, y: Tensor, shift: Tensor, mask: Tensor, mean: Tensor, offset: Tensor
-    ) -> Tensor:
+        ctx: FunctionCtx, y_hat: Tensor, means: Tensor, y: Tensor, shift: Tensor, mask: Tensor, mean: Tensor,
+        offset: Tensor,
+    ) -> tuple[Tensor, Tensor]:  # fmt: skip
         symbols = round_off(y - mean, offset)
         inwards = symbols.clamp(-1, 1)
         ctx.save_for_backward(mask, inwards)
-        return torch.where(mask, symbols.addcmul_(inwards, shift, value=-1).add_(mean), y_hat)
+        placed = symbols.addcmul_(inwards, shift, value=-1).add_(mean)
+        return torch.where(mask, placed, y_hat), torch.where(mask, mean, means)
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: FunctionCtx, grad: Tensor) -> tuple[Tensor, Tensor, Tensor, None, None, None]:
+    def backward(ctx: FunctionCtx, grad: Tensor, means: Tensor) -> tuple[Tensor | None, ...]:
         mask, inwards = ctx.saved_tensors  # type: ignore[attr-defined]
         here = grad * mask
-        return grad - here, here, (here * inwards).neg_(), None, None, None
+        # steps take each element once: what goes back to the means before stays outside of this mask by itself
+        return grad - here, means, here, (here * inwards).neg_(), None, means * mask, None

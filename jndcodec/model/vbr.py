@@ -16,7 +16,6 @@ are multiples of 16. Channels that are numbered together (gains, scales, table i
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -27,7 +26,7 @@ from torch import Tensor, nn
 
 from jndcodec.entropy.lookup import audible, look_up, table_index
 from jndcodec.entropy.rounding import round_off, slopes
-from jndcodec.entropy.tables import COUNT, SCALE_MIN
+from jndcodec.entropy.tables import COUNT
 from jndcodec.model.context import Context, kept_masks
 from jndcodec.model.gains import Gains, RateGain
 from jndcodec.model.grid import BLOCK, STEPS
@@ -43,8 +42,6 @@ from jndcodec.model.layers import (
     to_blocks,
 )
 from jndcodec.model.placing import Placed
-
-LEAST = math.log(SCALE_MIN) + 1e-4  # a log scale that bits can be counted under
 
 
 @dataclass(frozen=True)
@@ -80,6 +77,7 @@ class JlcVbr(nn.Module):
 
     basis: Tensor
     dead_zone: Tensor
+    slope: Tensor
 
     def __init__(self, config: VbrConfig | None = None) -> None:
         super().__init__()
@@ -126,12 +124,18 @@ class JlcVbr(nn.Module):
         )  # fmt: skip
         # Small symbols overstate: the values that were rounded to one lie nearer to the mean. By table index.
         self.recon_shift = nn.Parameter(torch.zeros(COUNT, device="cpu"))
-        # What training rounds with, so that it sees what the encoder's default effort will send; the trainer sets it.
         self.register_buffer("dead_zone", torch.zeros(COUNT, device="cpu"), persistent=False)
+        self.register_buffer("slope", slopes(self.dead_zone), persistent=False)
         self.mean_0 = conv(2 * d, m, 1)
         self.context = nn.ModuleList(Context(m, d) for _ in range(STEPS - 1))
         if not self.mean_0.weight.is_meta:  # a shape-only model has nothing to draw, and torch takes seconds to say so
             self.reset_parameters()
+
+    @torch.no_grad()
+    def round_with(self, dead_zone: Tensor) -> None:
+        """What training rounds with, float32 (COUNT,), so that it sees what the encoder's default effort will send."""
+        self.dead_zone.copy_(dead_zone)
+        self.slope.copy_(slopes(self.dead_zone))
 
     @torch.no_grad()
     def reset_parameters(self) -> None:
@@ -185,7 +189,7 @@ class JlcVbr(nn.Module):
         """h_a: y and the energies of the detail -> z (N, cz, ceil(h/4), ceil(w/4)) float32. Reads y in units of
         σ_c(t), and its log-energy."""
         v = y / gains.sigma
-        parts = [v.clamp(-8, 8), torch.log(v.abs() + 1) - 0.5, energies.to(v.dtype)]
+        parts = [F.hardtanh(v, -8, 8), torch.log(v.abs() + 1) - 0.5, energies.to(v.dtype)]
         return self.h_a(torch.cat(parts, 1)).float()
 
     # -- the entropy model
@@ -198,25 +202,25 @@ class JlcVbr(nn.Module):
         """The same in units of σ_c(t), in the precision of the convolutions."""
         if step == 0:
             return self.mean_0(features)
-        return self.context[step - 1]((y_hat / sigma).clamp_(-8, 8), features)
+        return self.context[step - 1](F.hardtanh_(y_hat / sigma, -8, 8), features)
 
     def reconstruction(self, symbols: Tensor, index: Tensor) -> Tensor:
         """y_hat - mean of symbols (N, C, h, w) under table indexes (integers of that shape): inside of the symbol."""
         return symbols - symbols.clamp(-1, 1) * look_up(self.recon_shift, index)
 
     def refine(
-        self, z_hat: Tensor, y: Tensor, gains: Gains, place: Callable[[Tensor, Tensor, Tensor], Tensor]
-    ) -> tuple[Tensor, Tensor]:
-        """The four steps on whole tensors: (means, y_hat). place(y_hat, mask, mean): y_hat with what the mask holds."""
+        self, z_hat: Tensor, y: Tensor, gains: Gains,
+        place: Callable[[Tensor, Tensor, Tensor, Tensor], tuple[Tensor, Tensor]],
+    ) -> tuple[Tensor, Tensor]:  # fmt: skip
+        """The four steps on whole tensors: (y_hat, means). place(y_hat, means, mask, mean): both with what the mask
+        holds."""
         height, width = y.shape[2:]
         features = self.h_s(z_hat)[:, :, :height, :width]
         sigma = gains.sigma
-        mean, y_hat = torch.zeros_like(y), torch.zeros_like(y)
+        y_hat, means = torch.zeros_like(y), torch.zeros_like(y)
         for step, mask in enumerate(kept_masks(y.shape[1], height, width, y.device)):
-            now = self.step_mean(step, y_hat, features, sigma)
-            mean = mean + now * mask
-            y_hat = place(y_hat, mask, now)
-        return mean, y_hat
+            y_hat, means = place(y_hat, means, mask, self.step_mean(step, y_hat, features, sigma))
+        return y_hat, means
 
     def forward(self, x: Tensor, t: Tensor, hard: bool = False) -> Output:
         """Reconstruction and estimated bits.
@@ -232,25 +236,27 @@ class JlcVbr(nn.Module):
         log_scale = gains.log_scale + self.scale_net(z_hat).float()[:, :, : y.shape[2], : y.shape[3]]
         index = table_index(log_scale.detach())
         index[:, m:] = index_detail = audible(index[:, m:])
-        offset, shift = look_up(0.5 - self.dead_zone, index), look_up(self.recon_shift, index)
+        offset, shift = (look_up(table, index) for table in (0.5 - self.dead_zone, self.recon_shift))
+        scale_y, scale_detail = log_scale.split([m, self.config.detail], 1)
+        shift_y, shift_detail = shift.split([m, self.config.detail], 1)
 
-        def place(y_hat: Tensor, mask: Tensor, mean: Tensor) -> Tensor:
-            return Placed.apply(y_hat, y, shift[:, :m], mask, mean, offset[:, :m])
+        def place(y_hat: Tensor, means: Tensor, mask: Tensor, mean: Tensor) -> tuple[Tensor, Tensor]:
+            return Placed.apply(y_hat, means, y, shift_y, mask, mean, offset[:, :m])
 
-        mean, y_hat = self.refine(z_hat, y, gains, place)
-        residual = round_off(y - mean, offset[:, :m]) if hard else y - mean + torch.rand_like(y) - 0.5
-        bits_y = gaussian_bits(residual, log_scale[:, :m]).sum((1, 2, 3))
+        y_hat, means = self.refine(z_hat, y, gains, place)
+        residual = round_off(y - means, offset[:, :m]) if hard else y - means + torch.rand_like(y) - 0.5
+        bits_y = gaussian_bits(residual, scale_y).sum((1, 2, 3))
         predicted = self.predict(y_hat, gains)
         detail = self.detail(c - predicted, gains)
         # Where the scale is small nearly all of it is rounded away, and a straight-through gradient would claim the
         # opposite: its slope is that of the mean symbol over the value.
-        moving = look_up(slopes(self.dead_zone), index_detail) * (detail - detail.detach())
+        moving = look_up(self.slope, index_detail) * (detail - detail.detach())
         wanted = round_off(detail.detach(), offset[:, m:])
         symbols = wanted * (index_detail > 0)
         # What is wanted where nothing is coded is lost, but its scale must hear of it: so it has a price.
-        held = log_scale[:, m:] + (log_scale[:, m:].clamp_min(LEAST) - log_scale[:, m:]).detach()
-        bits_y = bits_y + gaussian_bits((symbols if hard else wanted) + moving, held).sum((1, 2, 3))
-        detail_hat = symbols - symbols.clamp(-1, 1) * shift[:, m:] + moving
+        bits = gaussian_bits((symbols if hard else wanted) + moving, scale_detail, heard=True)
+        bits_y = bits_y + bits.sum((1, 2, 3))
+        detail_hat = symbols - symbols.clamp(-1, 1) * shift_detail + moving
         noisy_z = z_hat if hard else z + torch.rand_like(z) - 0.5
         bits_z = gaussian_bits(noisy_z, gains.log_scale_z).sum((1, 2, 3))
         return Output(self.dct.inverse(predicted + self.undetail(detail_hat, gains)), bits_y, bits_z)

@@ -45,7 +45,7 @@ def build_native(settings: Settings, tiles: Callable[[], Tensor]) -> JlcVbr:
         for name, p in model.named_parameters():
             p.requires_grad_(name.startswith(DECODER))
     calibration = read_info(settings.init).calibration if settings.init.endswith(WEIGHTS) else {}
-    model.dead_zone.copy_(torch.from_numpy(calibrated_dead_zones(calibration, gaussian_tables())))
+    model.round_with(torch.from_numpy(calibrated_dead_zones(calibration, gaussian_tables())))
     return model
 
 

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 MOMENTUM = 0.95
 BETAS = (0.9, 0.99)
 NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)  # Jordan, "Muon: an optimizer for hidden layers", 2024
+SMALLEST = 128  # rows of the small matrices: below it filling up is cheaper than operations of their own
 GAIN_RATE = 3.0  # gains learn three times as fast as what else Adam has
 MUON_TO_ADAM = 0.4  # Adam's rate for what Muon does not take, as a share of Muon's
 
@@ -26,15 +27,15 @@ def orthogonalise(
 
     A Newton-Schulz iteration with singular values near 1. Every step multiplies X by a polynomial P of X Xᵀ, so only
     the small matrices X Xᵀ and P are iterated: those of all stacks together, filled up with zeros to a power of two,
-    which change nothing. They are float32: in less, X Xᵀ gets negative eigenvalues, which grow without end. The last
-    product is in `dtype`.
+    SMALLEST at least, which change nothing. They are float32: in less, X Xᵀ gets negative eigenvalues, which grow
+    without end. The last product is in `dtype`.
     """
     wide = [x.shape[1] <= x.shape[2] for x in stacks]
     grams = [x @ x.mT if w else x.mT @ x for x, w in zip(stacks, wide, strict=True)]
     products: list[Tensor] = [x.new_empty(gram.shape, dtype=dtype) for x, gram in zip(stacks, grams, strict=True)]
     by_size: dict[int, list[int]] = defaultdict(list)
     for i, gram in enumerate(grams):
-        by_size[1 << (gram.shape[1] - 1).bit_length()].append(i)
+        by_size[max(SMALLEST, 1 << (gram.shape[1] - 1).bit_length())].append(i)
     for size, members in by_size.items():
         counts = [len(grams[i]) for i in members]
         whole = grams[members[0]].new_zeros(sum(counts), size, size)
