@@ -87,8 +87,9 @@ def on_ray(folder: Path, out: Path, pictures: int) -> None:
     import pyarrow.parquet as pq
 
     from jndcodec.codec import Codec
+    from jndcodec.model.choice import PICTURES, engine_for
 
-    codec = Codec(threads=1)
+    codec = Codec(threads=1, engine=engine_for("auto", "auto", pictures=PICTURES))  # bulk's own
     paths = sorted(folder.iterdir())
     codec.encode(paths[0])
     start, busy, every = time.perf_counter(), time.process_time(), machine()

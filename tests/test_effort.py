@@ -75,17 +75,11 @@ def test_seeded(tiny_weights, photo):
     assert encode(_image(photo(96, 64)), effort=5) == encode(_image(photo(96, 64)), effort=5)
 
 
-def test_windows_give_nearly_what_the_whole_gives(photo, monkeypatch):
-    codec, rgb, knob = Codec(engine="torch"), photo(128, 192, 5), round(0.3 * T_MAX)
-    objective = Objective(codec.info, knob)
-
-    def cost(effort: int) -> float:
-        coded = compress(codec.model, rgb, knob, effort)
-        return objective.judge(len(coded.z) + len(coded.y), coded.reconstruct(), rgb)
-
-    single_pass, whole = cost(3), cost(6)
+def test_windows_give_nearly_what_the_whole_gives(monkeypatch):
+    codec = Codec(engine="torch")
+    single_pass, whole = (shipped_cost(codec, effort, 0.3) for effort in (3, 6))
     monkeypatch.setattr(refine_module, "WINDOW", 8)
-    assert single_pass - cost(6) > 0.7 * (single_pass - whole) > 0
+    assert single_pass - shipped_cost(codec, 6, 0.3) > 0.7 * (single_pass - whole) > 0
 
 
 def shipped_cost(codec: Codec, effort: int, knob: float) -> float:

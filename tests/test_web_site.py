@@ -204,21 +204,21 @@ def test_the_graphs_are_the_networks(tmp_path: Path) -> None:
     torch.manual_seed(0)
     t = torch.tensor([0.3])
     with torch.inference_mode():
+        gains = model.gains(t)
         z_hat = torch.randn(1, config.cz, 2, 3).round()
         features, mean = run_graph("hyper", z_hat=z_hat)
         expected = model.h_s(z_hat)
         np.testing.assert_allclose(features, expected, atol=1e-4)
         np.testing.assert_allclose(mean, model.mean_0(expected), atol=1e-4)
         y = torch.randn(1, config.m, 8, 12) * 3
-        sigma = model.sigma(t)
         for step in (1, 2, 3):
-            units = (y / sigma).clamp(-8, 8)
+            units = (y / gains.sigma).clamp(-8, 8)
             (mean,) = run_graph(f"context_{step}", y_units=units, features=expected)
-            np.testing.assert_allclose(mean, model.mean_in_units(step, y, expected, sigma), atol=1e-4)
+            np.testing.assert_allclose(mean, model.mean_in_units(step, y, expected, gains.sigma), atol=1e-4)
         detail = torch.randn(1, config.detail, 8, 12)
         gain = (model.gain_y_inverse.log(t) - model.gain_y.log(t)).exp()
         inner = (model.gain_s.log(t) - model.gain_a.log(t)).exp()
         scaled = {"y": y * gain[:, : config.m], "detail": detail * gain[:, config.m :]}
         (x_hat,) = run_graph("synthesis", **scaled, gain=inner)
-        x = model.dct.inverse(model.predict(y, t) + model.undetail(detail, t))
+        x = model.dct.inverse(model.predict(y, gains) + model.undetail(detail, gains))
         np.testing.assert_allclose(x_hat, x, atol=1e-4)
