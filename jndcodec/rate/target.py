@@ -28,7 +28,7 @@ from jndcodec.weights import ModelInfo
 SAMPLE_ABOVE = 2_000_000  # pixels
 SAMPLE_TILE = 512  # pixels on a side
 SAMPLE_TILES = 6
-SCORE_TOLERANCE = 0.2  # SSIMULACRA2 points to either side, 0.02 JND at one JND; its spread there is 3.6
+SCORE_TOLERANCE = 0.2  # SSIMULACRA2 points; its spread at one JND is 3.6
 BYTES_TOLERANCE = 0.005  # share of the budget that may be left
 LOW_KNOBS = (64, 256, 1024, 4096)
 SLOW_TRIALS = 3  # of levels with gradient descent, and what ends them earlier:
@@ -140,11 +140,10 @@ def knob_for(goal: Goal, trials: Trials, pixels: int, rest: int, info: ModelInfo
 
 
 def knob_for_jnd(trials: Trials, jnd: float, info: ModelInfo) -> int:
-    """Knob whose decoded picture is `jnd` JND away, as estimated by SSIMULACRA2 (jndcodec.rate.jnd, learned codecs),
-    within SCORE_TOLERANCE."""
+    """Knob whose decoded picture is `jnd` JND away, as estimated by SSIMULACRA2 (jndcodec.rate.jnd, learned codecs)."""
     part = sample(trials.rgb)
     reference = Reference(part)
-    goal = ssimulacra2_from_jnd(jnd, learned=True) - SCORE_TOLERANCE
+    goal = ssimulacra2_from_jnd(jnd, learned=True)
     expected = Expected.ssimulacra2(info).minus(goal)
     best_score = -math.inf
 
@@ -155,7 +154,7 @@ def knob_for_jnd(trials: Trials, jnd: float, info: ModelInfo) -> int:
         return value - goal
 
     def find(measure: Callable[[int], float], start: int | None = None) -> int:
-        return search(measure, 0.0, 2 * SCORE_TOLERANCE, expected, start)
+        return search(measure, 0.0, SCORE_TOLERANCE, expected, start)
 
     quick = functools.cache(lambda knob: margin(trials.quick(part, knob)))
     knob = find(quick)
