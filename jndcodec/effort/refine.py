@@ -145,11 +145,7 @@ class Relaxed:
 
     def __init__(self, model: JlcVbr, gains: Gains, c: Tensor) -> None:
         """c: DCT coefficients of the pixels, (1, 192, 2h, 2w)."""
-        self.model = model.requires_grad_(False)
-        with torch.no_grad():
-            self.sigma, self.log_sigma = gains.sigma, gains.log_scale
-            self.log_sigma_z = gains.log_scale_z
-        self.gains, self.c = gains, c
+        self.model, self.gains, self.c = model.requires_grad_(False), gains, c
 
     def __call__(self, y: Tensor, z: Tensor, relax: Callable[[Tensor], Tensor]) -> tuple[Tensor, Tensor]:
         """(x_hat, bits) with `relax` in place of rounding."""
@@ -157,13 +153,13 @@ class Relaxed:
         height, width = y.shape[2:]
         z_hat = relax(z)
         features = model.h_s(z_hat)[:, :, :height, :width]
-        log_scale = self.log_sigma + model.scale_net(z_hat).float()[:, :, :height, :width]
+        log_scale = self.gains.log_scale + model.scale_net(z_hat).float()[:, :, :height, :width]
         index = table_index(log_scale.detach())
         index_y, index_detail = index[:, :m], audible(index[:, m:])
         coded = torch.cat([index_y, index_detail], 1) > 0
         y_hat, symbols = torch.zeros_like(y), torch.zeros_like(y)
         for step, mask in enumerate(step_masks(y.shape[1], y.shape[2], y.shape[3], y.device)):
-            mean = model.step_mean(step, y_hat, features, self.sigma)
+            mean = model.step_mean(step, y_hat, features, self.gains.sigma)
             here = relax(y - mean) * (mask & coded[:, :m])
             y_hat = y_hat + model.reconstruction(here, index_y) + mean * mask
             symbols = symbols + here
@@ -171,7 +167,7 @@ class Relaxed:
         detail = relax(model.detail(self.c - predicted, self.gains)) * coded[:, m:]
         c_hat = predicted + model.undetail(model.reconstruction(detail, index_detail), self.gains)
         every = torch.cat([symbols, detail], 1)
-        bits = gaussian_bits(z_hat, self.log_sigma_z).sum() + (gaussian_bits(every, log_scale) * coded).sum()
+        bits = gaussian_bits(z_hat, self.gains.log_scale_z).sum() + (gaussian_bits(every, log_scale) * coded).sum()
         return model.dct.inverse(c_hat), bits
 
 

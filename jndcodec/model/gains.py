@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from functools import cached_property
-
 import torch
 from torch import Tensor, nn
 
@@ -34,10 +32,13 @@ def hats(t: Tensor, anchors: int) -> Tensor:
 
 
 class Gains:
-    """All of them at t, (N, C, 1, 1) float32, each looked up once, when it is first needed.
+    """All of them at t, (N, C, 1, 1) float32, each looked up once.
 
-    `y` and `detail` make steps of what the encoder has, `y_back` and `detail_back` what the decoder needs of steps: it
-    stands on top of 1 / the encoder's, so that a change of one does not spoil the linear path.
+    y, detail: make steps of what the encoder has. y_back, detail_back: what the decoder needs of steps. They stand on
+    top of 1 / the encoder's, so that a change of one does not spoil the linear path. a: inside g_a, at 1/8; s: inside
+    g_s, on top of 1 / a. log_scale, log_scale_z: usual sizes in steps, log σ_c(t), of y's channels, then detail's, and
+    of z's. sigma: σ_c(t) of y's, detached: units, not a prediction. detail_units: from detail, before it is made
+    steps, to its usual size, detached too.
     """
 
     def __init__(
@@ -45,73 +46,13 @@ class Gains:
         scale_y: RateGain, scale_z: RateGain,
     ) -> None:  # fmt: skip
         """m: how many channels of y and scale_y are y's; the rest are detail's."""
-        self._weights, self._m = hats(t, len(y.log_gain)), m
-        self._y, self._y_inverse, self._a, self._s, self._scale_y, self._scale_z = y, y_inverse, a, s, scale_y, scale_z
-
-    def _log(self, gain: RateGain) -> Tensor:
-        return gain.log_between(self._weights)
-
-    def _parts(self, both: Tensor) -> tuple[Tensor, Tensor]:
-        y, detail = both.split([self._m, both.shape[1] - self._m], 1)
-        return y, detail
-
-    @cached_property
-    def _log_y(self) -> Tensor:
-        return self._log(self._y)
-
-    @cached_property
-    def _log_a(self) -> Tensor:
-        return self._log(self._a)
-
-    @cached_property
-    def _forth(self) -> tuple[Tensor, Tensor]:
-        return self._parts(self._log_y.exp())
-
-    @cached_property
-    def _back(self) -> tuple[Tensor, Tensor]:
-        return self._parts((self._log(self._y_inverse) - self._log_y).exp())
-
-    @property
-    def y(self) -> Tensor:
-        return self._forth[0]
-
-    @property
-    def detail(self) -> Tensor:
-        return self._forth[1]
-
-    @property
-    def y_back(self) -> Tensor:
-        return self._back[0]
-
-    @property
-    def detail_back(self) -> Tensor:
-        return self._back[1]
-
-    @cached_property
-    def a(self) -> Tensor:
-        """Inside g_a, at 1/8."""
-        return self._log_a.exp()
-
-    @cached_property
-    def s(self) -> Tensor:
-        """Inside g_s, at 1/8, on top of 1 / `a`."""
-        return (self._log(self._s) - self._log_a).exp()
-
-    @cached_property
-    def log_scale(self) -> Tensor:
-        """log σ_c(t) of y's channels, then detail's: the usual size in steps."""
-        return self._log(self._scale_y)
-
-    @cached_property
-    def log_scale_z(self) -> Tensor:
-        return self._log(self._scale_z)
-
-    @cached_property
-    def sigma(self) -> Tensor:
-        """σ_c(t) of y's channels, detached: units, not a prediction."""
-        return self.log_scale.detach()[:, : self._m].exp()
-
-    @cached_property
-    def detail_units(self) -> Tensor:
-        """From detail, before it is made steps, to its usual size, which is detached."""
-        return (self._parts(self._log_y)[1] - self.log_scale.detach()[:, self._m :]).exp()
+        weights = hats(t, len(y.log_gain))
+        log_y, log_y_inverse, log_a, log_s, self.log_scale, self.log_scale_z = (
+            gain.log_between(weights) for gain in (y, y_inverse, a, s, scale_y, scale_z)
+        )
+        parts = [m, log_y.shape[1] - m]
+        usual, usual_detail = self.log_scale.detach().split(parts, 1)
+        self.y, self.detail = log_y.exp().split(parts, 1)
+        self.y_back, self.detail_back = (log_y_inverse - log_y).exp().split(parts, 1)
+        self.a, self.s = log_a.exp(), (log_s - log_a).exp()
+        self.sigma, self.detail_units = usual.exp(), (log_y[:, m:] - usual_detail).exp()

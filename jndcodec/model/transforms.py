@@ -88,8 +88,9 @@ class Transforms:
         return torch.cat(parts, 2)
 
     def gains(self, t: int) -> Gains:
-        """`JlcVbr.gains` of a knob; filled on the device, since the host would wait for a copy."""
-        return self.float_model.gains(torch.full((1,), t / T_MAX, device=self.device))
+        """`JlcVbr.gains` of a knob, which autograd may use; filled on the device: the host would wait for a copy."""
+        with torch.inference_mode(False), torch.no_grad():
+            return self.float_model.gains(torch.full((1,), t / T_MAX, device=self.device))
 
     def new(self, channels: int, rows: int, columns: int, pictures: int = 1) -> Tensor:
         """Zeros on the grid of y; on the device while it is small, else on the CPU."""

@@ -47,8 +47,8 @@ class Expected:
         return float(np.interp(knob, self.knobs, self.values))
 
     def where(self, goal: float) -> int:
-        """The knob at which `goal` is expected, 0 or T_MAX where it never is."""
-        return round(float(np.interp(goal, self.values, self.knobs)))
+        """The knob at which `goal` is expected, the nearer end where it never is."""
+        return round(float(np.clip(self.beside(goal), self.knobs[0], self.knobs[-1])))
 
     def beside(self, value: float) -> float:
         """The same, not rounded, and on along the first and last line for values that are never expected."""
