@@ -204,6 +204,29 @@ def test_large_pictures_are_tried_on_a_sample(photo) -> None:
     assert target.sample(small) is small
 
 
+@pytest.mark.parametrize("size", [(512, 768), (768, 512), (384, 800), (6 * 512, 512)])
+def test_a_glance_shows_parts_of_the_picture(size: tuple[int, int]) -> None:
+    rgb = np.indices(size).sum(0)[..., None].repeat(3, 2)
+    few = target.glance(rgb)
+    assert few is not None and sorted(few.shape[:2]) == [256, 384]
+    tile = few[:128, :128, 0]
+    assert (tile[1:] - tile[:-1] == 1).all() and len(np.unique(few[::128, ::128, 0])) >= 4
+    assert target.glance(rgb[:383]) is target.glance(rgb[:, :383]) is target.glance(rgb[:384, :700]) is None
+
+
+def test_a_search_begins_with_a_glance(codec: Codec, photo, monkeypatch: pytest.MonkeyPatch) -> None:
+    sizes: list[int] = []
+    compress = target.compress
+
+    def counted(model, rgb, *arguments):
+        sizes.append(rgb.size)
+        return compress(model, rgb, *arguments)
+
+    monkeypatch.setattr(target, "compress", counted)
+    codec.encode(Image.fromarray(photo(400, 800, 5)), jnd=7.0, effort=1, lossless=False)
+    assert sizes[0] == 256 * 384 * 3 and set(sizes[1:]) == {400 * 800 * 3}
+
+
 def test_module_functions_use_the_shipped_default(photo) -> None:
     data = jndcodec.encode(photo_image(photo))
     info = find_by_id(parse(data).model_id)

@@ -10,7 +10,7 @@ import pytest
 
 from jndcodec.entropy.scale_network import T_MAX
 from jndcodec.installed import available_models, find_by_name
-from jndcodec.rate.search import TRIALS, Expected, search
+from jndcodec.rate.search import TRIALS, Expected, guess, search
 from jndcodec.weights import ModelInfo
 
 LINE = Expected(np.array([0.0, T_MAX]), np.array([0.0, 1.0]))
@@ -45,6 +45,14 @@ def test_what_is_expected_takes_one_trial_and_an_offset_two() -> None:
     behind = Measure(lambda u: expected.at(u * T_MAX - 3000))
     assert 80 <= behind.function(search(behind, 80.0, 0.2, expected) / T_MAX) <= 80.2
     assert len(behind.knobs) == 2
+
+
+def test_a_guess_takes_one_trial_and_finds_an_offset() -> None:
+    expected = Expected.ssimulacra2(find_by_name("jlc-jnd"))
+    behind = Measure(lambda u: expected.at(u * T_MAX - 3000))
+    knob = guess(behind, 80.0, expected)
+    assert len(behind.knobs) == 1 and behind.function(knob / T_MAX) == pytest.approx(80.0, abs=0.01)
+    assert [guess(lambda _: -1e4, 80.0, expected), guess(lambda _: 1e4, 80.0, expected)] == [T_MAX, 0]
 
 
 def test_values_that_are_never_expected_lie_on_the_line_beyond() -> None:

@@ -63,6 +63,7 @@ class NativeModel(Transforms, ExactStage):
     def compress(self, rgb: np.ndarray, t: int, dead_zone: float = 1.0, progress: Progress = silent) -> Compressed:
         y, energies = self.analyse(rgb, t, lambda share: progress(ANALYSIS * share))
         z = self.hyper_analyse(y, energies, t)
+        del energies
         coded, _ = self.code(rgb, y, z, t, dead_zone, keep=False)
         progress(1.0)
         return coded
@@ -114,9 +115,10 @@ class NativeModel(Transforms, ExactStage):
         gains, count = self.gains(t), out.shape[2] - self.m
         for row, column, predicted in predictions:
             inside = [Span(span.start, span.stop, span.start, span.stop) for span in (row, column)]
-            missing = self.coefficients(rgb, *inside) - predicted
+            missing = self.coefficients(rgb, *inside).sub_(predicted)
             with self.autocast():
                 detail = self.float_model.detail(missing, gains, count)
+            del missing  # the most is held here
             place = row.target, column.target, slice(self.m, None)
             here = as_tensor(index[place]).to(self.device)
             symbols = quantise(detail, here).clamp_(-SYMBOL_LIMIT, SYMBOL_LIMIT).mul_(here > 0)

@@ -18,6 +18,7 @@ from jndcodec.weights import ModelInfo
 
 TRIALS = 7
 MARGIN = 0.05  # of a bracket, at its ends: the next trial stays away from them
+AIM = 0.35  # of the tolerance: what is aimed at over the goal, since trials miss by less than half of it
 STUBBORN = 3  # trials that all fell on one side of the goal: the line through them is no guide
 USUAL_BPP = (0.1, 2.4)  # of a model that says nothing, at knobs 0 and T_MAX
 USUAL_SSIMULACRA2 = (40.0, 90.0)
@@ -98,12 +99,18 @@ def search(
         low, high = _bracket(seen, goal)
         if (high and (high[1] - goal <= tolerance or high[0] == 0)) or (low and low[0] == T_MAX):
             break
-        knob = _next(seen, goal + tolerance / 2, low, high, expected)
+        knob = _next(seen, goal + AIM * tolerance, low, high, expected)
         if left == 1 and not high:
             knob = T_MAX  # the last trial tells whether the goal can be reached at all
         if knob in (trial[0] for trial in seen):
             break
     return high[0] if high else -1
+
+
+def guess(measure: Callable[[int], float], goal: float, expected: Expected) -> int:
+    """Where the goal is expected after a single trial, of a part of the picture perhaps."""
+    knob = expected.where(goal)
+    return _next([(knob, measure(knob))], goal, None, None, expected)
 
 
 def _bracket(seen: list[Trial], goal: float) -> tuple[Trial | None, Trial | None]:
