@@ -13,9 +13,12 @@ from PIL import Image
 from jndcodec import Codec
 from jndcodec.container.jlc import Section, parse
 from jndcodec.container.jlc import varint as written
+from jndcodec.entropy.dead_zone import calibrated_dead_zones
 from jndcodec.entropy.rounding import slopes
-from jndcodec.entropy.tables import COUNT, DETAIL_FROM, LOG_STEP, SCALE_MIN
+from jndcodec.entropy.tables import COUNT, DETAIL_FROM, LOG_STEP, SCALE_MIN, gaussian_tables
 from jndcodec.errors import JndcodecError
+from jndcodec.installed import find_by_name
+from jndcodec.model.build import load_model
 from jndcodec.model.grid import BLOCK
 from jndcodec.model.klt import init_klt, reorder_detail
 from jndcodec.model.layers import from_blocks, join_quarters, split_quarters, to_blocks
@@ -161,3 +164,14 @@ def test_edges_are_as_good_as_the_inside(shipped: Codec, rgb: np.ndarray) -> Non
                 inside.append(np.square(same[strip]).mean())
         ratios.append(np.sqrt(np.mean(at_edge) / np.mean(inside)))
     assert max(ratios) < 1.3 and np.mean(ratios) < 1.25, ratios
+
+
+@torch.no_grad()
+def test_training_counts_few_bits_that_no_file_has(rgb: np.ndarray) -> None:
+    """Detail that is not coded has the price of what stands out, not of all that plain rounding would leave."""
+    info = find_by_name("jlc-mse")
+    model = load_model(info.path)
+    model.round_with(torch.from_numpy(calibrated_dead_zones(info.calibration, gaussian_tables())))
+    x, t = torch.tensor(rgb[:256, :256]).permute(2, 0, 1)[None].float() / 255, torch.tensor([0.5])
+    torch.manual_seed(0)
+    assert model(x, t).bits_y < 1.45 * model(x, t, hard=True).bits_y

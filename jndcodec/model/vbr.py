@@ -234,8 +234,10 @@ class JlcVbr(nn.Module):
         z = self.hyper_analyse(y, energies, gains)
         z_hat = z + (torch.round(z) - z).detach()
         log_scale = gains.log_scale + self.scale_net(z_hat).float()[:, :, : y.shape[2], : y.shape[3]]
-        index = table_index(log_scale.detach())
-        index[:, m:] = index_detail = audible(index[:, m:])
+        # Nothing is coded under table 0, so none was tuned for it; without a dead zone its residuals, most of all,
+        # would seem to want symbols: up to half of a picture's bits that no file has.
+        index = table_index(log_scale.detach()).clamp_(min=1)
+        index_detail = audible(index[:, m:])
         offset, shift = (look_up(table, index) for table in (0.5 - self.dead_zone, self.recon_shift))
         scale_y, scale_detail = log_scale.split([m, self.config.detail], 1)
         shift_y, shift_detail = shift.split([m, self.config.detail], 1)
