@@ -21,16 +21,6 @@ def choose_device(name: str = "auto") -> torch.device:
         raise ModelError(f"unknown device {name!r}: use auto, cpu, cuda or mps") from None
 
 
-def keep_freed_memory() -> None:
-    """Let glibc keep what is freed, up to 62 MB, for the next tensors.
-
-    It gives memory back to the system and takes it anew, page by page, unless it has seen larger blocks come and go:
-    it learns from the largest one that was freed, up to 32 MB (mallopt(3), M_MMAP_THRESHOLD). Where taking pages is
-    slow, as in virtual machines, that is a tenth of the time of the transforms. Other allocators take no notice.
-    """
-    torch.empty(31 << 20, dtype=torch.uint8)
-
-
 def processor_has_bf16() -> bool:
     """Whether this processor computes in bfloat16 in hardware; False where torch is too old to tell."""
     return any(getattr(torch.cpu, f"_is_{kind}_supported", bool)() for kind in ("avx512_bf16", "amx_tile"))

@@ -20,6 +20,7 @@ from jndcodec.model import grid
 from jndcodec.model.exact import ExactStage, up_to_last, used, worth_having
 from jndcodec.model.grid import CELL, STEPS, STRIDE_Y, latent_size, reaches, step_parts, strips
 from jndcodec.model.interface import Compressed, Progress, silent, size_of
+from jndcodec.model.memory import keep_freed_memory
 from jndcodec.model.onnx_engine import OnnxEngine
 from jndcodec.model.tiling import Span, read_padded, windows
 from jndcodec.weights import FLOAT_PREFIX, ModelInfo, load_tensors
@@ -36,6 +37,7 @@ class OnnxModel(ExactStage):
 
     def __init__(self, info: ModelInfo, threads: int | None = None) -> None:
         """threads: that networks run on; None for all cores."""
+        keep_freed_memory()
         tensors = load_tensors(info)
         try:
             super().__init__(info, tensors)

@@ -15,10 +15,11 @@ from torch import Tensor, nn
 
 from jndcodec.entropy.scale_network import T_MAX
 from jndcodec.model.build import build_model
-from jndcodec.model.device import choose_device, choose_dtype, keep_freed_memory
+from jndcodec.model.device import choose_device, choose_dtype
 from jndcodec.model.gains import Gains
 from jndcodec.model.grid import CELL, H_A_HALO, STRIDE_Y, WINDOW, latent_size, reaches, strips, window
 from jndcodec.model.interface import Progress, silent
+from jndcodec.model.memory import keep_freed_memory
 from jndcodec.model.tiling import Span, read_padded, windows
 from jndcodec.weights import ModelInfo
 
