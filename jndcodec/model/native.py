@@ -27,6 +27,7 @@ from jndcodec.model.tiling import Span
 from jndcodec.model.transforms import Transforms
 from jndcodec.weights import ModelInfo, load_tensors
 
+DETAIL_ROWS = 32  # elements of y: an encoder's memory is fullest here
 ANALYSIS, SYNTHESIS = 0.5, 0.6  # about the shares of g_a and g_s in the time of their directions, for progress
 
 Prediction = tuple[Span, Span, Tensor]  # what `Transforms.predictions` yields
@@ -114,15 +115,17 @@ class NativeModel(Transforms, ExactStage):
         """Write the symbols of detail into `out`, (h, w, m + count) like `index`."""
         gains, count = self.gains(t), out.shape[2] - self.m
         for row, column, predicted in predictions:
-            inside = [Span(span.start, span.stop, span.start, span.stop) for span in (row, column)]
-            missing = self.coefficients(rgb, *inside).sub_(predicted)
-            with self.autocast():
-                detail = self.float_model.detail(missing, gains, count)
-            del missing  # the most is held here
-            place = row.target, column.target, slice(self.m, None)
-            here = as_tensor(index[place]).to(self.device)
-            symbols = quantise(detail, here).clamp_(-SYMBOL_LIMIT, SYMBOL_LIMIT).mul_(here > 0)
-            out[place] = symbols[0].permute(1, 2, 0).to("cpu", torch.int16).numpy()
+            across = Span(column.start, column.stop, column.start, column.stop)
+            for start in range(row.start, row.stop, DETAIL_ROWS):
+                stop = min(start + DETAIL_ROWS, row.stop)
+                missing = self.coefficients(rgb, Span(start, stop, start, stop), across)
+                missing -= predicted[:, :, 2 * (start - row.start) : 2 * (stop - row.start)]
+                with self.autocast():
+                    detail = self.float_model.detail(missing, gains, count)
+                place = slice(start, stop), column.target, slice(self.m, None)
+                here = as_tensor(index[place]).to(self.device)
+                symbols = quantise(detail, here).clamp_(-SYMBOL_LIMIT, SYMBOL_LIMIT).mul_(here > 0)
+                out[place] = symbols[0].permute(1, 2, 0).to("cpu", torch.int16).numpy()
 
     @torch.inference_mode()
     def reconstruct(self, symbols: Symbols, t: int) -> Tensor:
