@@ -33,7 +33,8 @@ from jndcodec.metrics.constants import (
 )
 from jndcodec.threads import allowed
 
-T, R = TypeVar("T"), TypeVar("R")
+T = TypeVar("T")
+R = TypeVar("R")
 
 
 @functools.cache
