@@ -24,14 +24,6 @@ def limit_blas(threads: int) -> None:
         os.environ.setdefault(variable, str(threads))
 
 
-def allowed() -> int:
-    """How many threads numpy's work may take: what was set for linear algebra, else the cores of this process."""
-    for variable in BLAS_VARIABLES:
-        if os.environ.get(variable, "").isdecimal():
-            return max(1, int(os.environ[variable]))
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
 def wait_calmly(environment: MutableMapping[str, str]) -> None:
     """Set it in `environment`, unless the user has. Before torch is loaded; worker processes inherit it."""
     given = set(environment)

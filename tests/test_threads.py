@@ -8,7 +8,8 @@ import sys
 
 import pytest
 
-from jndcodec.threads import BLAS_VARIABLES, allowed, wait_calmly
+from jndcodec.capacity import blas_threads, cores
+from jndcodec.threads import BLAS_VARIABLES, wait_calmly
 
 
 @pytest.mark.parametrize(
@@ -40,8 +41,7 @@ def test_the_program_sets_it_before_any_library_is_loaded() -> None:
 def test_work_on_arrays_takes_what_linear_algebra_was_given(given: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
     for variable in BLAS_VARIABLES:
         monkeypatch.delenv(variable, raising=False)
-    cores = allowed()
-    assert 1 <= cores <= (os.cpu_count() or 1)
+    assert 1 <= cores() <= (os.cpu_count() or 1)
     if given is not None:
         monkeypatch.setenv("MKL_NUM_THREADS", given)
-    assert allowed() == {"3": 3, "0": 1}.get(str(given), cores)
+    assert blas_threads() == {"3": 3, "0": 1}.get(str(given), cores())

@@ -15,6 +15,7 @@ from typing import TypeVar
 
 import numpy as np
 
+from jndcodec.capacity import blas_threads
 from jndcodec.metrics.constants import (
     BIAS,
     BLOCK,
@@ -31,7 +32,6 @@ from jndcodec.metrics.constants import (
     SMALLEST,
     WEIGHTS,
 )
-from jndcodec.threads import allowed
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -141,7 +141,7 @@ class Reference:
 
 def _beside(work: Callable[[T], R], parts: Iterable[T]) -> list[R]:
     """Plane by plane, in order, on threads, which numpy leaves to each other; the first while the next is made."""
-    with ThreadPoolExecutor(allowed()) as pool:
+    with ThreadPoolExecutor(blas_threads()) as pool:
         return list(pool.map(work, parts))
 
 

@@ -234,8 +234,8 @@ class JlcVbr(nn.Module):
         z = self.hyper_analyse(y, energies, gains)
         z_hat = z + (torch.round(z) - z).detach()
         log_scale = gains.log_scale + self.scale_net(z_hat).float()[:, :, : y.shape[2], : y.shape[3]]
-        # Nothing is coded under table 0, so none was tuned for it; without a dead zone its residuals, most of all,
-        # would seem to want symbols: up to half of a picture's bits that no file has.
+        # Table 0 has no dead zone, since nothing is coded under it. Rounded without one, what is not coded would seem
+        # to want symbols worth up to half of a picture's bits: it keeps the dead zone of its own table, 1 at least.
         index = table_index(log_scale.detach()).clamp_(min=1)
         index_detail = audible(index[:, m:])
         offset, shift = (look_up(table, index) for table in (0.5 - self.dead_zone, self.recon_shift))
