@@ -7,8 +7,6 @@ import os
 from contextlib import suppress
 from pathlib import Path
 
-from jndcodec.threads import BLAS_VARIABLES
-
 MEMORY_PER_JOB = 2_000_000_000  # bytes; a picture of 12 megapixels takes 1.6 (docs/BENCHMARKS.md, "Many pictures")
 _CGROUP = Path("/sys/fs/cgroup")
 
@@ -18,12 +16,6 @@ def cores() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
-
-
-def blas_threads() -> int:
-    """Threads that numpy's linear algebra takes, and so what is done beside it may: as many as were set, else cores."""
-    given = (os.environ.get(variable, "") for variable in BLAS_VARIABLES)
-    return next((max(1, int(count)) for count in given if count.isdecimal()), cores())
 
 
 def free_memory() -> int | None:

@@ -8,8 +8,7 @@ import sys
 
 import pytest
 
-from jndcodec.capacity import blas_threads, cores
-from jndcodec.threads import BLAS_VARIABLES, wait_calmly
+from jndcodec.threads import wait_calmly
 
 
 @pytest.mark.parametrize(
@@ -35,13 +34,3 @@ def test_the_program_sets_it_before_any_library_is_loaded() -> None:
     clean = {key: value for key, value in os.environ.items() if not key.startswith(("OMP_", "GOMP_", "KMP_"))}
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=clean, check=True)
     assert done.stdout.split() == ["False", "1000"]
-
-
-@pytest.mark.parametrize("given", ["3", "0", "many", None])
-def test_work_on_arrays_takes_what_linear_algebra_was_given(given: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
-    for variable in BLAS_VARIABLES:
-        monkeypatch.delenv(variable, raising=False)
-    assert 1 <= cores() <= (os.cpu_count() or 1)
-    if given is not None:
-        monkeypatch.setenv("MKL_NUM_THREADS", given)
-    assert blas_threads() == {"3": 3, "0": 1}.get(str(given), cores())

@@ -8,14 +8,11 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import TypeVar
 
 import numpy as np
 
-from jndcodec.capacity import blas_threads
 from jndcodec.metrics.constants import (
     BIAS,
     BLOCK,
@@ -32,9 +29,6 @@ from jndcodec.metrics.constants import (
     SMALLEST,
     WEIGHTS,
 )
-
-T = TypeVar("T")
-R = TypeVar("R")
 
 
 @functools.cache
@@ -125,24 +119,17 @@ def _means(x: np.ndarray) -> np.ndarray:
 
 def ssimulacra2(reference: np.ndarray, distorted: np.ndarray) -> float:
     """SSIMULACRA2 (version 2.1): 100 for identical pictures, 90 about visually lossless, no lower end."""
-    return Reference(reference).ssimulacra2(distorted)
+    return _score(_terms(map(Seen.of, _xyb_planes(reference)), _xyb_planes(distorted)))
 
 
 class Reference:
     """An original that several pictures are compared with: what concerns it alone is computed once."""
 
     def __init__(self, rgb: np.ndarray) -> None:
-        self._planes = _beside(Seen.of, _xyb_planes(rgb))
+        self._planes = [Seen.of(plane) for plane in _xyb_planes(rgb)]
 
     def ssimulacra2(self, distorted: np.ndarray) -> float:
-        pairs = zip(self._planes, _xyb_planes(distorted), strict=True)
-        return _score(_beside(lambda pair: _errors(*pair), pairs))
-
-
-def _beside(work: Callable[[T], R], parts: Iterable[T]) -> list[R]:
-    """Plane by plane, in order, on threads, which numpy leaves to each other; the first while the next is made."""
-    with ThreadPoolExecutor(blas_threads()) as pool:
-        return list(pool.map(work, parts))
+        return _score(_terms(self._planes, _xyb_planes(distorted)))
 
 
 @dataclass(frozen=True)
@@ -187,9 +174,13 @@ def _xyb_planes(rgb: np.ndarray) -> Iterator[np.ndarray]:
         yield short - y + np.float32(0.55)
 
 
+def _terms(planes: Iterable[Seen], others: Iterable[np.ndarray]) -> list[list[float]]:
+    """Means and 4-norms of the three error maps, for each plane of the original and of the other picture."""
+    return [_errors(seen, q) for seen, q in zip(planes, others, strict=True)]
+
+
 def _errors(p: Seen, q: np.ndarray) -> list[float]:
-    """Means and 4-norms of the three error maps of a plane of the original and of the other picture. Computed from
-    the difference of the planes, so that near identity they keep their digits."""
+    """Computed from the difference of the planes, so that near identity they keep their digits."""
     e = q - p.plane
     mean_e = blur(e)
     mean_q = p.mean + mean_e
@@ -208,7 +199,7 @@ def _fourth_norm(error: np.ndarray) -> float:
 
 
 def _score(terms: list[list[float]]) -> float:
-    """Of `_errors` of each scale's planes X, Y, B; with fewer scales the weights close ranks, as in the original."""
+    """Of the terms of each scale's planes X, Y, B; with fewer scales the weights close ranks, as in the original."""
     values = [value for channel in range(3) for plane in terms[channel::3] for value in plane]
     weights = [weight for channel in WEIGHTS for scale in channel for weight in scale]
     v = SCALE * sum(value * weight for value, weight in zip(values, weights, strict=False))
