@@ -14,11 +14,11 @@ from pathlib import Path
 import click
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from jndcodec import Codec
 from jndcodec.entropy.rounding import quantiser
-from jndcodec.entropy.scale_network import T_MAX
+from jndcodec.entropy.scale_network import T_MAX, ScaleNetwork
 from jndcodec.entropy.tables import COUNT, LOG_STEP, SCALE_MIN
 from jndcodec.errors import InputError
 from jndcodec.images.loading import load_picture
@@ -30,19 +30,19 @@ KNOBS = (0.0, 0.25, 0.5, 0.75, 1.0)
 
 
 class FloatScaleNetwork:
-    """`ScaleNetwork` in float32, as the model was trained."""
+    """`ScaleNetwork` in float32, as the model was trained; what the encoder tries is as `exact` has it."""
 
-    def __init__(self, model: JlcVbr) -> None:
-        self.network: nn.Module = model.scale_net
-        self.gain_y, self.gain_z = model.scale_y, model.scale_z
+    def __init__(self, model: JlcVbr, exact: ScaleNetwork) -> None:
+        self.network, self.gain_y, self.gain_z, self.usual = model.scale_net, model.scale_y, model.scale_z, exact.usual
 
     def indexes_z(self, t: int) -> np.ndarray:
         return self._index(self._log(self.gain_z, t)[0, :, 0, 0]).numpy()
 
     @torch.inference_mode()
-    def indexes_y(self, z: Tensor, t: int) -> np.ndarray:
-        log_scale = self._log(self.gain_y, t) + self.network(z.float())
-        return self._index(log_scale)[0].permute(1, 2, 0).contiguous().numpy()
+    def indexes_y(self, z: np.ndarray, t: int, count: int | None = None) -> np.ndarray:
+        answers = self.network(torch.from_numpy(z.astype(np.float32)).permute(2, 0, 1)[None])
+        log_scale = self._log(self.gain_y, t) + answers
+        return self._index(log_scale)[0].permute(1, 2, 0)[..., :count].contiguous().numpy()
 
     @staticmethod
     def _log(gain: RateGain, t: int) -> Tensor:
@@ -75,7 +75,8 @@ def main(folder: Path, weights: Path | None, checkpoint: Path | None) -> None:
 
         original = JlcVbr(model.float_model.config)
         original.load_state_dict(load_checkpoint(checkpoint)["ema"])
-    exact, real = model.scale_network, FloatScaleNetwork(original)
+    exact = model.scale_network
+    real = FloatScaleNetwork(original, exact)
     pictures = []
     for path in sorted(folder.iterdir()):
         try:

@@ -42,8 +42,10 @@ def main(folder: Path, weights: Path, images: int, threads: int) -> None:
             with torch.no_grad():
                 out = model(x, t, hard=True)
                 c = model.dct(x)
-                predicted = model.predict(model.analyse(c, t)[0], t)
-                unquantised = model.dct.inverse(predicted + model.undetail(model.detail(c - predicted, t), t))
+                gains = model.gains(t)
+                predicted = model.predict(model.analyse(c, gains)[0], gains)
+                detail = model.undetail(model.detail(c - predicted, gains), gains)
+                unquantised = model.dct.inverse(predicted + detail)
             bpp = (out.bits_y + out.bits_z).item() / (height * width)
             errors = [255**2 * (y.clamp(0, 1) - x).square().mean().item() for y in (out.x_hat, unquantised)]
             tint = 255 * (out.x_hat - x).mean((0, 2, 3))

@@ -7,6 +7,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
+from PIL import Image
 
 from jndcodec.evaluate.results import Curve
 
@@ -23,6 +25,14 @@ def load(path: Path):
 @pytest.mark.parametrize("path", SCRIPTS, ids=lambda path: path.stem)
 def test_imports_and_has_a_command(path: Path) -> None:
     assert callable(load(path).main)
+
+
+@pytest.mark.parametrize("name", ["scale_network_cost", "unquantised"])
+def test_runs_on_any_weights(name: str, tmp_path: Path, photo, tiny_weights: Path) -> None:
+    Image.fromarray(photo(64, 128)).save(tmp_path / "photo.png")
+    command = load(next(path for path in SCRIPTS if path.stem == name)).main
+    result = CliRunner().invoke(command, [str(tmp_path), "--weights", str(tiny_weights)], catch_exceptions=False)
+    assert result.exit_code == 0 and len(result.output.splitlines()) >= 6
 
 
 def test_every_stage_of_the_breakdown_is_where_it_says() -> None:

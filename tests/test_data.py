@@ -112,7 +112,11 @@ def test_tiles_of_a_photo_are_held_out_together(tmp_path, photo) -> None:
             save(tmp_path / f"photo{k}_{tile}.png", np.full((16, 16, 3), k, np.uint8))
     dataset = open_dataset(tmp_path, need_jnd=False)
     held, kept = ({int(p[0, 0, 0]) for p in s.pictures} for s in (dataset.test, dataset.train))
-    assert held and not held & kept and len(dataset.test) == 4
+    assert held and not held & kept and len(dataset.test) == 4 * len(held)
+    for k in range(40):
+        save(tmp_path / "more" / f"other{k}_0.png", np.full((16, 16, 3), 100 + k, np.uint8))
+    both = {int(p[0, 0, 0]) for p in open_dataset([tmp_path], need_jnd=False).test.pictures}
+    assert held < both and all(value >= 100 for value in both - held)
     assert photo_name(Path("x/IMG_0012.jpg")) != photo_name(Path("x/IMG_0013.jpg"))
 
 

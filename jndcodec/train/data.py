@@ -24,8 +24,7 @@ from jndcodec.images.loading import load_picture
 from jndcodec.images.suffixes import PICTURE_SUFFIXES
 from jndcodec.train.tiles import TileSet
 
-HELD_OUT = 0.05  # share of the pictures kept for validation where the data has no test part, at most HELD_OUT_MOST
-HELD_OUT_MOST = 64
+HELD_OUT = 0.05  # share of the photos kept for validation where the data has no test part
 MEMORY_SHARE = 0.8  # of the machine's memory that the pictures may take
 
 
@@ -50,7 +49,7 @@ def open_dataset(root: str | Path | Sequence[str | Path], need_jnd: bool) -> Dat
     """Read one or several folders whole into memory.
 
     Each is in the paper's layout, or, if no JND1 is needed, any folder of pictures, searched with its subfolders. Where
-    no folder has a test part, one in twenty is held out, a photo with all its tiles (`name_0`, `name_1`, ...).
+    no folder has a test part, one photo in twenty is held out with all its tiles (`name_0`, `name_1`, ...).
     Raises DataError naming the files for anything missing or mismatched, DependencyError if Pillow cannot read them.
     """
     roots = [root] if isinstance(root, (str, Path)) else list(root)
@@ -139,18 +138,17 @@ def photo_name(path: Path) -> str:
 
 
 def _hold_out(items: list[Item]) -> tuple[list[Item], list[Item]]:
-    photos: dict[str, list[Item]] = {}
-    for item in items:
-        photos.setdefault(photo_name(item.ref), []).append(item)
+    photos = {photo_name(item.ref) for item in items}
     if len(photos) < 2:
         raise DataError(f"{items[0].ref.parent}: only one photo; two are needed, one of them to validate with")
-    # by hash of the file name, so that the choice does not depend on where the folder lies
-    order = sorted(photos, key=lambda name: hashlib.sha256(Path(name).name.encode()).digest())
-    most = min(HELD_OUT_MOST, int(HELD_OUT * len(items)))
-    held: list[Item] = []
-    while not held or len(held) + len(photos[order[0]]) <= most:
-        held += photos.pop(order.pop(0))
-    return [item for group in photos.values() for item in group], held
+    # By the name of the photo alone: the same ones are held out whatever folders stand beside theirs and wherever they
+    # lie, or weights would be judged by pictures that an earlier run was trained on.
+    places = {name: int.from_bytes(hashlib.sha256(Path(name).name.encode()).digest(), "big") / 2**256 for name in photos}
+    limit = max(HELD_OUT, min(places.values()))
+    parts: tuple[list[Item], list[Item]] = ([], [])
+    for item in items:
+        parts[places[photo_name(item.ref)] <= limit].append(item)
+    return parts
 
 
 def _check_memory(items: list[Item], roots: list[str | Path]) -> None:
