@@ -23,6 +23,7 @@ from jndcodec.entropy.tables import COUNT, LOG_STEP, SCALE_MIN
 from jndcodec.errors import InputError
 from jndcodec.images.loading import load_picture
 from jndcodec.model.gains import RateGain
+from jndcodec.model.klt import reorder_detail
 from jndcodec.model.native import NativeModel
 from jndcodec.model.vbr import JlcVbr
 
@@ -75,6 +76,8 @@ def main(folder: Path, weights: Path | None, checkpoint: Path | None) -> None:
 
         original = JlcVbr(model.float_model.config)
         original.load_state_dict(load_checkpoint(checkpoint)["ema"])
+        with torch.no_grad():  # an export puts the channels of detail into an order of its own
+            reorder_detail(original, (model.float_model.basis @ original.basis.T).argmax(1))
     exact = model.scale_network
     real = FloatScaleNetwork(original, exact)
     pictures = []
@@ -96,8 +99,9 @@ def main(folder: Path, weights: Path | None, checkpoint: Path | None) -> None:
                 count, index = bits(model, rgb, round(knob * T_MAX))
                 totals[i] += count
                 indexes.append(index)
-            moved += int((indexes[0] != indexes[1]).sum())
-            elements += indexes[0].size
+            shared = min(index.shape[2] for index in indexes)  # each codes detail up to its own last channel
+            moved += int((indexes[0][..., :shared] != indexes[1][..., :shared]).sum())
+            elements += indexes[0][..., :shared].size
         integer, original_bits = totals
         click.echo(
             f"t = {knob:.2f}: {integer / pixels:.4f} bpp, float {original_bits / pixels:.4f} bpp, "

@@ -143,7 +143,8 @@ def _hold_out(items: list[Item]) -> tuple[list[Item], list[Item]]:
         raise DataError(f"{items[0].ref.parent}: only one photo; two are needed, one of them to validate with")
     # By the name of the photo alone: the same ones are held out whatever folders stand beside theirs and wherever they
     # lie, or weights would be judged by pictures that an earlier run was trained on.
-    places = {name: int.from_bytes(hashlib.sha256(Path(name).name.encode()).digest(), "big") / 2**256 for name in photos}
+    digests = {name: hashlib.sha256(Path(name).name.encode()).digest() for name in photos}
+    places = {name: int.from_bytes(digest, "big") / 2**256 for name, digest in digests.items()}
     limit = max(HELD_OUT, min(places.values()))
     parts: tuple[list[Item], list[Item]] = ([], [])
     for item in items:
