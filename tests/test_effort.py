@@ -114,9 +114,9 @@ def test_squared_error_is_as_curved_as_corrections_assume(knob):
         moved[0, channel, row, column] += 1
         there = settle_module._gradient(model, objective, rgb, replace(coded, y_hat=moved), t)
         found.append((there - gradient)[0, channel, row, column].item())
-    assert np.median(found) == pytest.approx(settle_module.curvature(t), rel=0.2)
-    assert np.quantile(found, 0.1) > 0.5 * settle_module.curvature(t)
-    assert np.quantile(found, 0.9) < 1.8 * settle_module.curvature(t)
+    assert np.median(found) == pytest.approx(settle_module.CURVATURE, rel=0.2)
+    assert np.quantile(found, 0.1) > 0.5 * settle_module.CURVATURE
+    assert np.quantile(found, 0.9) < 1.8 * settle_module.CURVATURE
 
 
 def test_corrections_in_windows_are_those_of_the_whole(photo, monkeypatch):

@@ -8,7 +8,6 @@ least, and what is rounded next time leans that way.
 from __future__ import annotations
 
 import functools
-import math
 
 import numpy as np
 import torch
@@ -16,13 +15,13 @@ from torch import Tensor
 
 from jndcodec.effort.objective import Objective
 from jndcodec.effort.refine import over_z, pixels_of
-from jndcodec.entropy.scale_network import T_MAX
 from jndcodec.model.grid import CELL
 from jndcodec.model.interface import Compressed
 from jndcodec.model.native import Coded, NativeModel
 
 ROUNDINGS = (0.0, 1.0)  # shares of the dead zones
 CORRECTIONS = 3  # at most
+CURVATURE = 13.0  # of λ D in bits per squared step of y, for most elements of jlc-mse at any rate (tested)
 DAMPING = 0.3  # share of the way to the minimum: all elements move at once
 
 
@@ -46,18 +45,12 @@ def settle(model: NativeModel, rgb: np.ndarray, y: Tensor, z: Tensor, t: int, si
     if not objective.squared:
         return best
     for _ in range(CORRECTIONS):  # from the last rounding, with dead zones
-        y = y + DAMPING * (coded.y_hat - y - _gradient(model, objective, rgb, coded, t) / curvature(t))
+        y = y + DAMPING * (coded.y_hat - y - _gradient(model, objective, rgb, coded, t) / CURVATURE)
         streams, coded = model.code(rgb, y, z, t, ROUNDINGS[-1])
         if (found := cost(streams)) >= lowest:
             break
         best, lowest = streams, found
     return best
-
-
-def curvature(t: int) -> float:
-    """Of λ D in bits per squared step of y, for most elements of jlc-mse at the knob t (tested): higher where detail
-    does the fine work and y has coarser steps than λ alone would ask for."""
-    return 13.0 * math.exp(2.0 * max(0.0, t / T_MAX - 0.4))
 
 
 def _gradient(model: NativeModel, objective: Objective, rgb: np.ndarray, coded: Coded, t: int) -> Tensor:
