@@ -11,6 +11,7 @@ from click.testing import CliRunner
 from PIL import Image
 
 from jndcodec.evaluate.results import Curve
+from jndcodec.weights import read_info
 
 SCRIPTS = sorted((Path(__file__).parent.parent / "benchmarks").glob("*.py"))
 
@@ -33,6 +34,19 @@ def test_runs_on_any_weights(name: str, tmp_path: Path, photo, tiny_weights: Pat
     command = load(next(path for path in SCRIPTS if path.stem == name)).main
     result = CliRunner().invoke(command, [str(tmp_path), "--weights", str(tiny_weights)], catch_exceptions=False)
     assert result.exit_code == 0 and len(result.output.splitlines()) >= 6
+
+
+def test_coding_is_tuned_into_another_file(tmp_path: Path, photo, tiny_weights: Path) -> None:
+    for seed in range(2):
+        Image.fromarray(photo(128, 128, seed)).save(tmp_path / f"{seed}.png")
+    command = load(next(path for path in SCRIPTS if path.stem == "tune_coding")).main
+    out, before = tmp_path / "tuned.safetensors", tiny_weights.read_bytes()
+    arguments = [str(tiny_weights), str(tmp_path), "--out", str(out), "--images", "2", "--crop", "128"]
+    result = CliRunner().invoke(command, arguments, catch_exceptions=False)
+    assert result.exit_code == 0 and tiny_weights.read_bytes() == before
+    tuned = read_info(out)
+    assert tuned.calibration == read_info(tiny_weights).calibration
+    assert tuned.id != read_info(tiny_weights).id and tuned.id in result.output
 
 
 def test_every_stage_of_the_breakdown_is_where_it_says() -> None:

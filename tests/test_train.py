@@ -160,6 +160,8 @@ def test_export_is_ready_for_the_codec(finished: Trainer, tmp_path: Path) -> Non
     assert info.record["steps"] == 6 and info.record["command"] == "jndcodec train …"
     assert info.record["data"] == finished.data.manifest_hash
     assert len(info.calibration["points"]) == 9 and info.calibration["jnd"]["pictures"] > 0
+    zones = torch.tensor(info.calibration["dead_zone"])
+    torch.testing.assert_close(zones, finished.step.average.dead_zone, atol=1e-4, rtol=0)
     weight = load_model(path).g_a_in.weight
     torch.testing.assert_close(weight, finished.step.average.g_a_in.weight, atol=1e-3, rtol=1e-3)
 

@@ -17,7 +17,7 @@ import numpy as np
 from torch import Tensor, from_numpy
 
 from jndcodec.effort.objective import Objective
-from jndcodec.entropy.dead_zone import CALIBRATION_KEY, DISTORTION, dead_zones
+from jndcodec.entropy.dead_zone import DISTORTION, calibration_of, dead_zones
 from jndcodec.entropy.rounding import Quantise, quantiser
 from jndcodec.entropy.scale_network import T_MAX
 from jndcodec.model.interface import size_of
@@ -99,7 +99,7 @@ def store(path: Path, zones: np.ndarray) -> None:
     end = 8 + int.from_bytes(data[:8], "little")
     header = json.loads(data[8:end])
     about = json.loads(header["__metadata__"][METADATA_KEY])
-    about["calibration"][CALIBRATION_KEY] = [round(float(v), 4) for v in zones]
+    about["calibration"] |= calibration_of(zones)
     header["__metadata__"][METADATA_KEY] = json.dumps(about)
     text = json.dumps(header).encode()
     text += b" " * (-len(text) % 8)  # safetensors keeps tensors aligned

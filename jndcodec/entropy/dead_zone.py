@@ -35,6 +35,11 @@ def dead_zones(tables: Tables, distortion: Sequence[tuple[int, float]] = DISTORT
     return np.concatenate([[0.0], np.clip(saved / (2 * w), 0.0, WIDEST)]).astype(np.float32)
 
 
+def calibration_of(zones: np.ndarray) -> dict[str, list[float]]:
+    """What a weights file's calibration holds of them, float32 (COUNT,)."""
+    return {CALIBRATION_KEY: [round(float(v), 4) for v in zones]}
+
+
 def calibrated_dead_zones(calibration: dict[str, Any], tables: Tables) -> np.ndarray:
     """float32 (COUNT,): those of a weights file, or the default; ModelError where they are no such thing."""
     if CALIBRATION_KEY not in calibration:

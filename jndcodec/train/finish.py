@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from jndcodec import __version__
+from jndcodec.entropy.dead_zone import calibration_of
 from jndcodec.errors import DependencyError, ModelError
 from jndcodec.model.vbr import JlcVbr
 from jndcodec.sampling import spread
@@ -17,6 +20,7 @@ from jndcodec.train.loop import BEST, LAST, Trainer
 from jndcodec.train.settings import Settings
 from jndcodec.train.validate import CALIBRATION_KNOBS, measure
 from jndcodec.train.zoo import ZooModel, export_zoo
+from jndcodec.weights import ModelInfo
 
 
 def export_run(trainer: Trainer, name: str, command: str) -> Path:
@@ -30,9 +34,7 @@ def export_run(trainer: Trainer, name: str, command: str) -> Path:
         path = trainer.out / f"{name}.pth"
         export_zoo(model, path, trainer.settings, record)
         return path
-    from jndcodec.effort.counting import count, middle
-    from jndcodec.model.export import export_weights
-    from jndcodec.model.klt import reorder_detail
+    from jndcodec.effort.counting import middle
     from jndcodec.train.calibrate import PICTURES, SIDE, calibrate, estimate
 
     path = trainer.out / f"{name}.safetensors"
@@ -44,11 +46,10 @@ def export_run(trainer: Trainer, name: str, command: str) -> Path:
     assert isinstance(model, JlcVbr)
     about: dict[str, Any] = {
         "name": name, "loss": describe_loss(trainer.settings), "record": record,
-        "calibration": {"t_1jnd": estimate(points), "points": rounded},  # until the finished file is calibrated
+        # until the finished file is calibrated; it rounds with what training did
+        "calibration": {"t_1jnd": estimate(points), "points": rounded} | calibration_of(model.dead_zone.numpy()),
     }  # fmt: skip
-    counts = count(export_weights(model, path, **about), trainer.data.train.pictures)
-    reorder_detail(model, torch.from_numpy(counts.order()))
-    export_weights(model, path, **about, tables=counts.tables())
+    export_fitted(model, path, trainer.data.train.pictures, **about)
     large = [picture for picture in trainer.data.test.pictures if min(picture.shape[:2]) >= 64]
     try:
         calibrate(path, [middle(picture, SIDE) for picture in spread(large, PICTURES)])
@@ -58,6 +59,19 @@ def export_run(trainer: Trainer, name: str, command: str) -> Path:
             stacklevel=2,
         )
     return path
+
+
+def export_fitted(model: JlcVbr, path: Path, pictures: Sequence[np.ndarray], **about: Any) -> ModelInfo:
+    """Write a weights file with probability tables fitted to what it codes some of the pictures as, uint8 (H, W, 3),
+    with the dead zones in `about`'s calibration, and its detail in the order of use. about: as `export_weights` takes
+    it."""
+    from jndcodec.effort.counting import count
+    from jndcodec.model.export import export_weights
+    from jndcodec.model.klt import reorder_detail
+
+    counts = count(export_weights(model, path, **about), pictures)
+    reorder_detail(model, torch.from_numpy(counts.order()))
+    return export_weights(model, path, **about, tables=counts.tables())
 
 
 def describe_loss(settings: Settings) -> str:
