@@ -4,7 +4,8 @@ Training sees the bits of detail through a slope that rounding does not have, an
 rates, where next to nothing of it should be coded. But detail is linear, has no context, and nothing is computed from
 it: what a channel costs and misses under another step are exact sums over its own elements. So R + λ D is minimised
 per channel and rate anchor, D being squared error as the distortion that the model was trained for weighs it there:
-with errors e of a channel and the gradient G of D, Σ G e / 2 Σ e².
+with errors e of a channel and the gradient G of D, Σ G e / 2 Σ e². A perceptual distortion rises more slowly than its
+gradient says, so all weights are scaled to what leaving out the whole detail really adds to it.
 
 A step becomes LOG_STEP coarser as its channel's table indexes become one less, so all is counted in table steps.
 """
@@ -33,6 +34,9 @@ from jndcodec.model.vbr import JlcVbr
 
 SHIFTS = np.arange(-16, 5)  # of a channel's step, in table steps; the smaller, the coarser
 BIASES = np.arange(-3, 4)  # of its table indexes beside that
+LEAST = (
+    0.4  # of its gradient's weight that a distortion keeps: where all is detail, what counts is nearer to the gradient
+)
 ROUGH = 0.0002  # share of a picture's bits that an anchor gives for channels four table steps from its neighbour's
 
 Shift = int | np.ndarray  # of all channels, or of each
@@ -77,7 +81,8 @@ def _anchor(coder: NativeModel, pictures: Sequence[np.ndarray], knob: int) -> An
     quantise = quantiser(coder.dead_zone, level_of(SINGLE_PASS).dead_zone)
     gains, net = coder.gains(knob), coder.float_model
     values, indexes, bits = [], [], 0.0
-    slope, square = (torch.zeros(net.config.detail) for _ in range(2))
+    slope, square, without = (torch.zeros(net.config.detail) for _ in range(3))
+    added = 0.0
     for rgb in pictures:
         y, energies = coder.analyse(rgb, knob)
         coded = coder.quantise(rgb, y, coder.hyper_analyse(y, energies, knob), knob, quantise)
@@ -92,24 +97,31 @@ def _anchor(coder: NativeModel, pictures: Sequence[np.ndarray], knob: int) -> An
         values.append(_flat(detail).numpy())
         index = coder.scale_network.indexes_y(coded.symbols.z, knob, coder.m + net.config.detail)
         indexes.append(index[:rows, :columns, coder.m :].reshape(rows * columns, -1))
-        pulled = _pull(objective, net, c, c_hat)
-        gradient, error = (F.linear(to_blocks(part), net.basis).flatten(0, 2) for part in pulled)
-        slope += (gradient * error).sum(0)
-        square += error.square().sum(0)
+        gradient, error, worse = _pull(objective, net, c, c_hat, predicted)
+        added += worse
+        in_detail = [F.linear(to_blocks(part), net.basis).flatten(0, 2) for part in (gradient, error, predicted - c)]
+        slope += (in_detail[0] * in_detail[1]).sum(0)
+        square += in_detail[1].square().sum(0)
+        without += in_detail[2].square().sum(0)
     size = sum(math.prod(size_of(rgb)) for rgb in pictures) / len(pictures)
     weight = (slope / (2 * square)).numpy()
     weight = np.maximum(weight, 0.1 * np.median(weight))  # of channels with hardly an error it is noise
+    expected = float(weight @ (without - square).numpy())
+    weight *= np.clip(added / expected, LEAST, 1.0) if expected > 0 else 1.0
     price = objective.lmbda * size * weight * gains.detail_back[0, :, 0, 0].numpy() ** 2
     return Anchor(np.concatenate(values), np.concatenate(indexes), price, bits)
 
 
-def _pull(objective: Objective, net: JlcVbr, c: Tensor, c_hat: Tensor) -> tuple[Tensor, Tensor]:
-    """The gradient of D on the DCT coefficients that were decoded, and their error."""
+def _pull(
+    objective: Objective, net: JlcVbr, c: Tensor, c_hat: Tensor, predicted: Tensor
+) -> tuple[Tensor, Tensor, float]:
+    """The gradient of D on the DCT coefficients that were decoded, their error, and what D is more without detail."""
     c_hat = c_hat.clone().requires_grad_()
     with torch.enable_grad():
         d = objective.distortion(net.dct.inverse(c_hat), net.dct.inverse(c))
         (gradient,) = torch.autograd.grad(d, c_hat)
-    return gradient, (c_hat - c).detach()
+        without = objective.distortion(net.dct.inverse(predicted.clone()), net.dct.inverse(c))
+    return gradient, (c_hat - c).detach(), float(without - d.detach())
 
 
 def _flat(x: Tensor) -> Tensor:
