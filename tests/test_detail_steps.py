@@ -9,9 +9,8 @@ import numpy as np
 import pytest
 import torch
 
-from jndcodec.effort import SINGLE_PASS, level_of
+from jndcodec.effort.counting import code
 from jndcodec.effort.objective import Objective
-from jndcodec.entropy.rounding import quantiser
 from jndcodec.entropy.scale_network import T_MAX
 from jndcodec.entropy.tables import LOG_STEP
 from jndcodec.model.build import load_model
@@ -79,9 +78,7 @@ def test_counted_as_files_have_it(spoiled: JlcVbr, pictures: list[np.ndarray], t
     coder = coder_of(spoiled, tmp_path / "w.safetensors")
     rgb = pictures[0]
     anchor = _anchor(coder, [rgb], KNOB)
-    y, energies = coder.analyse(rgb, KNOB)
-    quantise = quantiser(coder.dead_zone, level_of(SINGLE_PASS).dead_zone)
-    coded = coder.quantise(rgb, y, coder.hyper_analyse(y, energies, KNOB), KNOB, quantise)
+    coded = code(coder, rgb, KNOB)
     bits = coder.tables.bits(coded.symbols.y[..., coder.m :], coded.symbols.index_y[..., coder.m :]).sum()
     anchor.price[:] = 0
     counted = _costs(coder, anchor, [(0, 0)]).sum()

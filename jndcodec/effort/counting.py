@@ -13,7 +13,7 @@ from jndcodec.entropy.scale_network import T_MAX
 from jndcodec.entropy.tables import COUNT, Tables, fitted_tables
 from jndcodec.model.exact import used
 from jndcodec.model.interface import size_of
-from jndcodec.model.native import NativeModel
+from jndcodec.model.native import Coded, NativeModel
 from jndcodec.sampling import spread
 from jndcodec.weights import ModelInfo
 
@@ -58,11 +58,16 @@ def middle(rgb: np.ndarray, side: int) -> np.ndarray:
     return np.ascontiguousarray(rgb[y : y + side, x : x + side])
 
 
-def count_symbols(model: NativeModel, rgb: np.ndarray, knob: int) -> Counts:
-    """In one picture at one knob."""
+def code(model: NativeModel, rgb: np.ndarray, knob: int) -> Coded:
+    """What a picture is coded as at the default effort."""
     y, energies = model.analyse(rgb, knob)
     quantise = quantiser(model.dead_zone, level_of(SINGLE_PASS).dead_zone)
-    symbols = model.quantise(rgb, y, model.hyper_analyse(y, energies, knob), knob, quantise).symbols
+    return model.quantise(rgb, y, model.hyper_analyse(y, energies, knob), knob, quantise)
+
+
+def count_symbols(model: NativeModel, rgb: np.ndarray, knob: int) -> Counts:
+    """In one picture at one knob."""
+    symbols = code(model, rgb, knob).symbols
     inside = np.abs(symbols.y) <= LARGEST
     place = symbols.index_y[inside].astype(np.int64) * (2 * LARGEST + 1) + symbols.y[inside] + LARGEST
     counts = np.bincount(place, minlength=COUNT * (2 * LARGEST + 1)).reshape(COUNT, -1)

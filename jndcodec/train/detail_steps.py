@@ -21,9 +21,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from jndcodec.effort import SINGLE_PASS, level_of
+from jndcodec.effort.counting import code
 from jndcodec.effort.objective import Objective
-from jndcodec.entropy.rounding import quantiser
 from jndcodec.entropy.scale_network import T_MAX
 from jndcodec.entropy.tables import COUNT, DETAIL_FROM, LOG_STEP
 from jndcodec.model.interface import size_of
@@ -34,9 +33,7 @@ from jndcodec.model.vbr import JlcVbr
 
 SHIFTS = np.arange(-16, 5)  # of a channel's step, in table steps; the smaller, the coarser
 BIASES = np.arange(-3, 4)  # of its table indexes beside that
-LEAST = (
-    0.4  # of its gradient's weight that a distortion keeps: where all is detail, what counts is nearer to the gradient
-)
+LEAST = 0.4  # share of its gradient's weight that D keeps: where nearly all is detail, the gradient is nearly right
 ROUGH = 0.0002  # share of a picture's bits that an anchor gives for channels four table steps from its neighbour's
 
 Shift = int | np.ndarray  # of all channels, or of each
@@ -78,31 +75,30 @@ def tune_detail(
 
 def _anchor(coder: NativeModel, pictures: Sequence[np.ndarray], knob: int) -> Anchor:
     objective = Objective(coder.info, knob)
-    quantise = quantiser(coder.dead_zone, level_of(SINGLE_PASS).dead_zone)
     gains, net = coder.gains(knob), coder.float_model
-    values, indexes, bits = [], [], 0.0
+    values, indexes, bits, added = [], [], 0.0, 0.0
     slope, square, without = (torch.zeros(net.config.detail) for _ in range(3))
-    added = 0.0
     for rgb in pictures:
-        y, energies = coder.analyse(rgb, knob)
-        coded = coder.quantise(rgb, y, coder.hyper_analyse(y, energies, knob), knob, quantise)
+        coded = code(coder, rgb, knob)
         bits += coded.symbols.bits(coder.tables)
-        rows, columns = y.shape[2:]
+        rows, columns = coded.y_hat.shape[2:]
         whole = Span(0, rows, 0, rows), Span(0, columns, 0, columns)
         ((row, column, predicted),) = coded.predictions or list(coder.predictions(coded.y_hat, knob))
         c = coder.coefficients(rgb, *whole)
         with torch.inference_mode(), coder.autocast():
             detail = net.detail(c - predicted, gains)
             c_hat = predicted + coder.detail_hat(coded, row.target, column.target, gains)
-        values.append(_flat(detail).numpy())
+        values.append(detail.permute(0, 2, 3, 1).flatten(0, 2).numpy())
         index = coder.scale_network.indexes_y(coded.symbols.z, knob, coder.m + net.config.detail)
         indexes.append(index[:rows, :columns, coder.m :].reshape(rows * columns, -1))
         gradient, error, worse = _pull(objective, net, c, c_hat, predicted)
         added += worse
-        in_detail = [F.linear(to_blocks(part), net.basis).flatten(0, 2) for part in (gradient, error, predicted - c)]
-        slope += (in_detail[0] * in_detail[1]).sum(0)
-        square += in_detail[1].square().sum(0)
-        without += in_detail[2].square().sum(0)
+        gradient, error, missing = (
+            F.linear(to_blocks(part), net.basis).flatten(0, 2) for part in (gradient, error, predicted - c)
+        )
+        slope += (gradient * error).sum(0)
+        square += error.square().sum(0)
+        without += missing.square().sum(0)
     size = sum(math.prod(size_of(rgb)) for rgb in pictures) / len(pictures)
     weight = (slope / (2 * square)).numpy()
     weight = np.maximum(weight, 0.1 * np.median(weight))  # of channels with hardly an error it is noise
@@ -122,10 +118,6 @@ def _pull(
         (gradient,) = torch.autograd.grad(d, c_hat)
         without = objective.distortion(net.dct.inverse(predicted.clone()), net.dct.inverse(c))
     return gradient, (c_hat - c).detach(), float(without - d.detach())
-
-
-def _flat(x: Tensor) -> Tensor:
-    return x.permute(0, 2, 3, 1).flatten(0, 2).float()
 
 
 def _costs(coder: NativeModel, anchor: Anchor, candidates: Sequence[tuple[Shift, Shift]]) -> np.ndarray:
