@@ -36,12 +36,15 @@ def test_runs_on_any_weights(name: str, tmp_path: Path, photo, tiny_weights: Pat
     assert result.exit_code == 0 and len(result.output.splitlines()) >= 6
 
 
-def test_coding_is_tuned_into_another_file(tmp_path: Path, photo, tiny_weights: Path) -> None:
+def test_coding_is_tuned_into_another_file(
+    tmp_path: Path, photo, tiny_weights: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("jndcodec.train.finish.SIDE", 128)
     for seed in range(2):
         Image.fromarray(photo(128, 128, seed)).save(tmp_path / f"{seed}.png")
     command = load(next(path for path in SCRIPTS if path.stem == "tune_coding")).main
     out, before = tmp_path / "tuned.safetensors", tiny_weights.read_bytes()
-    arguments = [str(tiny_weights), str(tmp_path), "--out", str(out), "--images", "2", "--crop", "128"]
+    arguments = [str(tiny_weights), str(tmp_path), "--out", str(out)]
     result = CliRunner().invoke(command, arguments, catch_exceptions=False)
     assert result.exit_code == 0 and tiny_weights.read_bytes() == before
     tuned = read_info(out)

@@ -136,6 +136,17 @@ def test_unusual_modes_become_8_bit_rgb(tmp_path) -> None:
         assert picture.shape == (8, 8, 3) and (picture == 128).all()
 
 
+def test_files_are_fitted_to_the_first_folder(tmp_path) -> None:
+    for folder, value in (("photos", 1), ("drawings", 2)):
+        for i in range(40):
+            save(tmp_path / folder / f"{folder}{i}.png", np.full((8, 8, 3), value, np.uint8))
+    photos = [tmp_path / "photos", tmp_path / "drawings"]
+    for roots, value in ((photos, 1), (photos[::-1], 2)):
+        dataset = open_dataset(roots, need_jnd=False)
+        assert len(dataset.test) and {int(p[0, 0, 0]) for p in dataset.typical} == {value}
+        assert len(dataset.typical) == sum(int(p[0, 0, 0]) == value for p in dataset.train.pictures)
+
+
 def test_hash_is_of_the_content(paper, tmp_path_factory, photo) -> None:
     first = open_dataset(paper, need_jnd=True).manifest_hash
     moved = paper.rename(tmp_path_factory.mktemp("moved") / "set")

@@ -24,6 +24,7 @@ from jndcodec.train import variants
 from jndcodec.train.checkpoint import load_checkpoint, save_checkpoint
 from jndcodec.train.finish import export_run
 from jndcodec.train.loop import LAST, Trainer
+from jndcodec.train.native import hold_detail
 from jndcodec.train.settings import ANY_BATCH, Settings, Stage, check, parse_stages
 from jndcodec.train.state import snapshot
 from jndcodec.train.variants import Variant
@@ -166,6 +167,21 @@ def test_export_is_ready_for_the_codec(finished: Trainer, tmp_path: Path) -> Non
     torch.testing.assert_close(weight, finished.step.average.g_a_in.weight, atol=1e-3, rtol=1e-3)
 
 
+def test_export_sets_the_steps_of_detail(finished: Trainer, monkeypatch: pytest.MonkeyPatch) -> None:
+    untuned = load_model(export_run(finished, "untuned", "train"))  # no picture is large enough
+    monkeypatch.setattr("jndcodec.train.finish.SIDE", 128)
+    tuned = load_model(export_run(finished, "tuned", "train"))
+    trained = load_checkpoint(finished.out / "best.pt")["ema"]["gain_y.log_gain"]
+    m = untuned.config.m
+    for model in (untuned, tuned):
+        torch.testing.assert_close(model.gain_y.log_gain[:, :m], trained[:, :m])
+    detail = [
+        sorted(gains[:, m:].sum(0).tolist()) for gains in (untuned.gain_y.log_gain, trained, tuned.gain_y.log_gain)
+    ]
+    assert detail[0] == pytest.approx(detail[1]) and detail[0] != pytest.approx(detail[2], abs=0.1)
+    assert len(read_info(finished.out / "tuned.safetensors").calibration["points"]) == 9
+
+
 def test_init_from_weights_and_from_a_checkpoint(
     data: Path, finished: Trainer, tiny_weights: Path, tmp_path: Path
 ) -> None:
@@ -239,6 +255,7 @@ def test_checkpoints_that_are_none(tmp_path: Path) -> None:
         ({"roots": ()}, "no training data"),
         ({"pretrained": True}, "--init"),
         ({"decoder_only": True}, "--init"),
+        ({"hold_detail": True}, "--init"),
         ({"stages": "8x256@0.5"}, "begin at 0"),
     ],
 )
@@ -272,6 +289,31 @@ def test_a_decoder_alone_keeps_its_encoder(data: Path, tmp_path: Path, tiny_weig
         "context",
     }
     assert {"g_s_8", "g_s_out", "recon_shift", "context"} <= changed <= decoder
+
+
+@pytest.mark.parametrize("optimizer", ["muon", "adam"])
+def test_detail_is_held(data: Path, tmp_path: Path, tiny_weights: Path, optimizer: str) -> None:
+    before = load_model(tiny_weights)
+    m, old = before.config.m, before.state_dict()
+    trainer = train(
+        data, tmp_path, init=str(tiny_weights), config="", hold_detail=True, lr=0.01, optimizer=optimizer
+    )  # fmt: skip
+    new = trainer.subject.module.state_dict()
+    for gain in ("gain_y", "gain_y_inverse", "scale_y"):
+        name = f"{gain}.log_gain"
+        assert torch.equal(new[name][:, m:], old[name][:, m:]) and not torch.equal(new[name][:, :m], old[name][:, :m])
+    name = f"scale_net.{len(before.scale_net) - 1}.bias"
+    assert torch.equal(new[name][m:], old[name][m:]) and not torch.equal(new[name][:m], old[name][:m])
+    assert torch.equal(new["h_a_detail.weight"], old["h_a_detail.weight"])
+
+
+def test_scales_of_detail_are_held(tiny_weights: Path) -> None:
+    model = load_model(tiny_weights)
+    hold_detail(model)
+    model.scale_net(torch.ones(1, model.config.cz, 2, 2)).square().sum().backward()
+    for p in model.scale_net[-1].parameters():
+        assert p.grad[: model.config.m].any() and not p.grad[model.config.m :].any()
+    assert model.scale_net[0].weight.grad.any()
 
 
 def test_whole_models_round_as_the_encoder_will(data: Path, tmp_path: Path, tiny_weights: Path) -> None:

@@ -31,7 +31,7 @@ CHANGEABLE = ("roots", "steps", "minutes", "device", "threads", "validate_minute
     sections={
         "The run": ("out", "steps", "minutes", "resume", "export_only", "name", "seed"),
         "The loss": ("loss", "variant", "metric", "lmbda", "weight", "features", "feature_weights"),
-        "The model": ("model", "config", "quality", "pretrained", "init", "decoder_only"),
+        "The model": ("model", "config", "quality", "pretrained", "init", "decoder_only", "hold_detail"),
         "Batches and steps": (
             "recipe",
             "batch_size",
@@ -77,6 +77,7 @@ CHANGEABLE = ("roots", "steps", "minutes", "device", "threads", "validate_minute
 @click.option(
     "--decoder-only", is_flag=True, help="Keep the encoder of --init, which rounds at its default effort meanwhile."
 )
+@click.option("--hold-detail", is_flag=True, help="Keep the steps and scales of --init's detail, tuned at export.")
 @click.option("--recipe", type=click.Choice(("paper", "scratch", "finetune")), help="A named set of hyperparameters.")
 @click.option(
     "--batch-size",
@@ -116,7 +117,8 @@ def train(ctx: click.Context, roots: tuple[str, ...], out: Path, recipe: str | N
     """Train or fine-tune a model on the pictures in each ROOT.
 
     ROOT is a folder that `jndcodec prepare` made ({train,test}/{Ref,JND1}), or any folder of photos for --loss rd.
-    At the end OUT/NAME.safetensors is ready for `jndcodec encode --weights`. Ctrl-C saves; --resume goes on.
+    At the end OUT/NAME.safetensors, its tables fitted to the first ROOT, is ready for `jndcodec encode --weights`.
+    Ctrl-C saves; --resume goes on.
     """
     resume, export_only = options.pop("resume"), options.pop("export_only")
     pace = {key: options.pop(key) for key in ("save_minutes", "log_seconds")}
@@ -141,7 +143,7 @@ def train(ctx: click.Context, roots: tuple[str, ...], out: Path, recipe: str | N
             click.echo("stopped; the run goes on with --resume", err=True)
             sys.exit(128 + (trainer.signal or 0))
         if trainer.team.first:
-            with heartbeat(lambda: "writing the weights: tables, default rate"):
+            with heartbeat(lambda: "writing the weights: steps of detail, tables, default rate"):
                 path = export_run(trainer, name, shlex.join(["jndcodec", *sys.argv[1:]]))
             click.echo(path)
     finally:

@@ -38,11 +38,19 @@ class Item:
 
 @dataclass(frozen=True)
 class Dataset:
-    """What a training sees. `manifest_hash`: SHA-256 over the bytes of all files, in their order."""
+    """What a training sees. `manifest_hash`: SHA-256 over the bytes of all files, in their order. `first`: how many of
+    `train`, from its start, are of the folder that was named first."""
 
     train: TileSet
     test: TileSet
     manifest_hash: str
+    first: int
+
+    @property
+    def typical(self) -> Sequence[np.ndarray]:
+        """The pictures that a finished file is fitted to, uint8 (H, W, 3): the first folder's, or all where it has
+        none to train on. A few drawings in the other folders would cost photographs a percent of their bytes."""
+        return self.train.pictures[: self.first or None]
 
 
 def open_dataset(root: str | Path | Sequence[str | Path], need_jnd: bool) -> Dataset:
@@ -55,6 +63,7 @@ def open_dataset(root: str | Path | Sequence[str | Path], need_jnd: bool) -> Dat
     roots = [root] if isinstance(root, (str, Path)) else list(root)
     train: list[Item] = []
     test: list[Item] = []
+    first: set[Item] = set()
     for folder in map(Path, roots):
         if not folder.is_dir():
             raise DataError(f"{folder}: no such folder")
@@ -69,12 +78,13 @@ def open_dataset(root: str | Path | Sequence[str | Path], need_jnd: bool) -> Dat
             )
         else:
             train += [Item(path) for path in _pictures(folder)]
+        first = first or set(train)
     if not test:
         train, test = _hold_out(train)
     _check_memory(train + test, roots)
     digest = hashlib.sha256()
     sets = [_load(items, need_jnd, digest) for items in (train, test)]
-    return Dataset(sets[0], sets[1], digest.hexdigest())
+    return Dataset(sets[0], sets[1], digest.hexdigest(), sum(item in first for item in train))
 
 
 def _paper_part(part: Path, need_jnd: bool) -> list[Item]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,8 @@ from jndcodec.train.validate import CALIBRATION_KNOBS, measure
 from jndcodec.train.zoo import ZooModel, export_zoo
 from jndcodec.weights import ModelInfo
 
+TUNED, SIDE = 12, 256  # pictures that the steps of detail are tuned on, and the side of their middles
+
 
 def export_run(trainer: Trainer, name: str, command: str) -> Path:
     """Write the best averaged weights, calibrated: OUT/NAME.safetensors, or OUT/NAME.pth for a zoo model."""
@@ -35,30 +37,48 @@ def export_run(trainer: Trainer, name: str, command: str) -> Path:
         export_zoo(model, path, trainer.settings, record)
         return path
     from jndcodec.effort.counting import middle
-    from jndcodec.train.calibrate import PICTURES, SIDE, calibrate, estimate
+    from jndcodec.model.export import rewrite_calibration
+    from jndcodec.train import calibrate
 
     path = trainer.out / f"{name}.safetensors"
     if not trainer.held:
         raise ModelError("no held-out picture has 64 pixels on its short side, which calibration needs")
-    _, points = measure(trainer.step, trainer.held, CALIBRATION_KNOBS, lambda: False)
-    model.cpu().to(memory_format=torch.contiguous_format)
-    rounded = [{key: round(value, 5) for key, value in point.items()} for point in points]
     assert isinstance(model, JlcVbr)
-    about: dict[str, Any] = {
-        "name": name, "loss": describe_loss(trainer.settings), "record": record,
-        # until the finished file is calibrated; it rounds with what training did
-        "calibration": {"t_1jnd": estimate(points), "points": rounded} | calibration_of(model.dead_zone.numpy()),
-    }  # fmt: skip
-    export_fitted(model, path, trainer.data.train.pictures, **about)
+    rounding = calibration_of(model.dead_zone.cpu().numpy())  # what training rounded with
+    about: dict[str, Any] = {"name": name, "loss": describe_loss(trainer.settings), "record": record}
+    model.cpu().to(memory_format=torch.contiguous_format)
+    export_tuned(model, path, trainer.data.typical, **about, calibration={"t_1jnd": 0.5} | rounding)
+    model.to(trainer.device).to(memory_format=torch.channels_last)
+    _, points = measure(trainer.step, trainer.held, CALIBRATION_KNOBS, lambda: False)
+    rounded = [{key: round(value, 5) for key, value in point.items()} for point in points]
+    rewrite_calibration(path, {"t_1jnd": calibrate.estimate(points), "points": rounded} | rounding)
     large = [picture for picture in trainer.data.test.pictures if min(picture.shape[:2]) >= 64]
     try:
-        calibrate(path, [middle(picture, SIDE) for picture in spread(large, PICTURES)])
+        calibrate.calibrate(path, [middle(p, calibrate.SIDE) for p in spread(large, calibrate.PICTURES)])
     except (DependencyError, ImportError) as error:  # a bare machine trains, but has no entropy coder
         warnings.warn(
             f"{path}: its one-JND rate is estimated only ({error}); benchmarks/calibrate.py sets it elsewhere",
             stacklevel=2,
         )
     return path
+
+
+def export_tuned(
+    model: JlcVbr, path: Path, pictures: Sequence[np.ndarray], say: Callable[[str], None] = lambda line: None,
+    **about: Any,
+) -> ModelInfo:  # fmt: skip
+    """`export_fitted` with the steps of detail tuned before, where some of the pictures are large enough. `model`, on
+    the CPU, has them then. say: takes a line per rate anchor."""
+    from jndcodec.effort.counting import middle
+    from jndcodec.model.native import NativeModel
+    from jndcodec.train.detail_steps import tune_detail
+
+    info = export_fitted(model, path, pictures, **about)
+    large = [picture for picture in pictures if min(picture.shape[:2]) >= SIDE]
+    if not large:
+        return info
+    tune_detail(NativeModel(info, "cpu"), model, [middle(p, SIDE) for p in spread(large, TUNED)], say)
+    return export_fitted(model, path, pictures, **about)
 
 
 def export_fitted(model: JlcVbr, path: Path, pictures: Sequence[np.ndarray], **about: Any) -> ModelInfo:

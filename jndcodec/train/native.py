@@ -41,12 +41,31 @@ def build_native(settings: Settings, tiles: Callable[[], Tensor]) -> JlcVbr:
     weights it goes on from, else those that the encoder has for untuned ones. For its decoder alone the rest is frozen.
     """
     model = start_native(settings, tiles)
+    if settings.hold_detail:
+        hold_detail(model)
     if settings.decoder_only:
         for name, p in model.named_parameters():
             p.requires_grad_(name.startswith(DECODER))
     calibration = read_info(settings.init).calibration if settings.init.endswith(WEIGHTS) else {}
     model.round_with(torch.from_numpy(calibrated_dead_zones(calibration, gaussian_tables())))
     return model
+
+
+def hold_detail(model: JlcVbr) -> None:
+    """Let nothing move the steps and scales of detail, which were tuned for what files have: their gradients are 0."""
+    channels = torch.arange(model.config.m, model.config.m + model.config.detail)
+
+    def by_channel(gradient: Tensor) -> Tensor:
+        return gradient.index_fill(-1, channels.to(gradient.device), 0)
+
+    def by_output(gradient: Tensor) -> Tensor:
+        return gradient.index_fill(0, channels.to(gradient.device), 0)
+
+    for gain in (model.gain_y, model.gain_y_inverse, model.scale_y):
+        gain.log_gain.register_hook(by_channel)
+    for p in model.scale_net[-1].parameters():
+        p.register_hook(by_output)
+    model.h_a_detail.requires_grad_(False)
 
 
 def start_native(settings: Settings, tiles: Callable[[], Tensor]) -> JlcVbr:

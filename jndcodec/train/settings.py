@@ -45,6 +45,7 @@ class Settings:
     feature_weights: str = ""
     init: str = ""
     decoder_only: bool = False
+    hold_detail: bool = False
     steps: int | None = None
     minutes: float | None = None
     batch_size: int = 8
@@ -164,6 +165,8 @@ def check(settings: Settings) -> None:
         raise ArgumentError("--steps and --minutes must be positive")
     if settings.decoder_only and not (settings.native and settings.init):
         raise ArgumentError(f"--decoder-only goes on from {NATIVE} weights: name them with --init FILE")
+    if settings.hold_detail and not (settings.native and settings.init):
+        raise ArgumentError(f"--hold-detail goes on from {NATIVE} weights: name them with --init FILE")
     if settings.native and settings.pretrained:
         raise ArgumentError(f"--pretrained is for zoo models; start {NATIVE} from weights with --init FILE")
 
