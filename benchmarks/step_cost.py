@@ -1,14 +1,19 @@
 """Operations and bytes of one training step by part, on any machine: nothing is computed, no GPU is needed.
 
     python benchmarks/step_cost.py [--metric MIX] [--config CONFIG] [--batch-size 16] [--patch-size 256] [--top 10]
+    python benchmarks/step_cost.py --compiled     the bytes of forward, loss, metric and backward through torch.compile
 
 An operation is one call of code of the device (a view or an allocation is none; a `_foreach` call over many
 tensors is one). Its bytes are those of the tensors that it reads and writes, each element once. Both are proxies of the
 time on a GPU: launches cost it some microseconds each, bytes go at its bandwidth, and arithmetic hardly counts here.
+
+--compiled takes the compiler's own count of what its fused kernels read and write. It compiles for the processor, runs
+a step for real, and takes minutes; on CUDA, where the trainer compiles if that is faster, other things may be fused.
 """
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
 from typing import Any
 
@@ -113,14 +118,40 @@ def step_costs(config: str, metric: str, batch: int, patch: int) -> Costs:
     return costs
 
 
+def compiled_bytes(config: str, metric: str, batch: int, patch: int) -> int:
+    """What the kernels of a compiled step read and write, but for the optimiser's."""
+    from torch._inductor import compile_fx, metrics
+    from torch._inductor import config as inductor
+
+    inductor.force_disable_caches = True  # what comes from a cache is not counted
+    log = logging.getLogger(f"{compile_fx.__name__}.__inductor_metrics")  # it counts where it would say so
+    log.setLevel(logging.INFO)
+    log.propagate = False
+    trade = variable_rate(parse_metrics(metric), "")
+    subject = Subject(JlcVbr(VbrConfig(**parse_config(config))), trade, stratified, (0.0,))
+    subject.module.to(memory_format=torch.channels_last)
+    optimizer = build_optimizer("muon", named_parameters(subject, False), 1e-3, fast_bf16=True)
+    objective = Objective(trade, "rd", "balanced", None)
+    step = Step(subject, objective, [optimizer], Team(), device=torch.device("cpu"), bf16=True, clip=1.0, graph=False)
+    step.use(compiled=True)
+    metrics.reset()
+    step({"x": torch.rand(batch, 3, patch, patch), "t": torch.rand(batch)}, 0.0, 0.0)
+    return metrics.num_bytes_accessed
+
+
 @click.command()
 @click.option("--config", default=SHIPPED, show_default=True)
 @click.option("--metric", default="mse", show_default=True)
 @click.option("--batch-size", default=16, show_default=True)
 @click.option("--patch-size", default=256, show_default=True)
 @click.option("--top", default=0, show_default=True, help="Name so many operations of each part.")
-def main(config: str, metric: str, batch_size: int, patch_size: int, top: int) -> None:
+@click.option("--compiled", is_flag=True, help="Count the kernels of torch.compile instead.")
+def main(config: str, metric: str, batch_size: int, patch_size: int, top: int, compiled: bool) -> None:
     """Print what one step costs."""
+    if compiled:
+        moved = compiled_bytes(config, metric, batch_size, patch_size)
+        print(f"{batch_size} x {patch_size}², {metric}, compiled: {moved / batch_size / 1e6:.0f} MB a patch")
+        return
     costs = step_costs(config, metric, batch_size, patch_size)
     print(f"{batch_size} x {patch_size}², {metric}, bf16, {config}")
     print("| part | operations | MB a patch | MB a step |\n|---|---|---|---|")
