@@ -24,6 +24,7 @@ from jndcodec.evaluate.level import size_at, sizes_at_one_jnd
 from jndcodec.evaluate.metrics import psnr
 from jndcodec.evaluate.models import model_coder
 from jndcodec.evaluate.results import Row
+from jndcodec.evaluate.timing import warm_up
 
 pytest.importorskip("bjontegaard")
 pytest.importorskip("matplotlib")
@@ -115,6 +116,15 @@ def test_a_broken_run_goes_on_and_new_metrics_reuse_the_files(pictures: Path, tm
     assert run(*options, "--metrics", "psnr").exit_code == 0
     assert lost.exists() and json.loads(damaged.read_text())["metrics"]["psnr"] > 20
     assert all(path.stat().st_mtime_ns == times[path] for path in coded[2:])
+
+
+@pytest.mark.parametrize("name", CLASSIC)
+def test_every_classic_codec_can_be_timed(name: str) -> None:
+    try:
+        coder = classic_coder(name)
+    except DependencyError as error:
+        pytest.skip(str(error))
+    warm_up(coder, coder.settings[0])
 
 
 def test_two_weights_files_of_one_name_are_compared(tiny_weights: Path, tmp_path: Path, pictures: Path) -> None:
