@@ -136,6 +136,15 @@ def test_unusual_modes_become_8_bit_rgb(tmp_path) -> None:
         assert picture.shape == (8, 8, 3) and (picture == 128).all()
 
 
+@pytest.mark.parametrize("share", [0.0, 1.0])
+def test_one_photo_is_held_out_where_none_or_all_would_be(tmp_path, monkeypatch, share: float) -> None:
+    monkeypatch.setattr(data, "HELD_OUT", share)
+    for i in range(3):
+        save(tmp_path / f"{i}.png", SQUARE)
+    dataset = open_dataset(tmp_path, need_jnd=False)
+    assert (len(dataset.train), len(dataset.test)) == (2, 1)
+
+
 def test_files_are_fitted_to_the_first_folder(tmp_path) -> None:
     for folder, value in (("photos", 1), ("drawings", 2)):
         for i in range(40):

@@ -155,7 +155,8 @@ def _hold_out(items: list[Item]) -> tuple[list[Item], list[Item]]:
     # lie, or weights would be judged by pictures that an earlier run was trained on.
     digests = {name: hashlib.sha256(Path(name).name.encode()).digest() for name in photos}
     places = {name: int.from_bytes(digest, "big") / 2**256 for name, digest in digests.items()}
-    limit = max(HELD_OUT, min(places.values()))
+    least = min(places.values())  # held out where no other is, or where all would be
+    limit = HELD_OUT if least <= HELD_OUT < max(places.values()) else least
     parts: tuple[list[Item], list[Item]] = ([], [])
     for item in items:
         parts[places[photo_name(item.ref)] <= limit].append(item)
