@@ -84,19 +84,22 @@ def _faked(module: nn.Module) -> nn.Module:
     return module
 
 
+def _step(model: JlcVbr, metric: str) -> Step:
+    """A step in bf16 on the processor, not captured."""
+    trade = variable_rate(parse_metrics(metric), "")
+    subject = Subject(model, trade, stratified, (0.0,))
+    optimizer = build_optimizer("muon", named_parameters(subject, False), 1e-3, fast_bf16=True)
+    objective = Objective(trade, "rd", "balanced", None)
+    return Step(subject, objective, [optimizer], Team(), device=torch.device("cpu"), bf16=True, clip=1.0, graph=False)
+
+
 def step_costs(config: str, metric: str, batch: int, patch: int) -> Costs:
     """The parts "forward", "metric" (with its gradient), "backward" and "optimiser" of a step in bf16."""
-    trade = variable_rate(parse_metrics(metric), "")
     lookup.PARALLEL.add("cpu")  # what a GPU would do
     model = JlcVbr(VbrConfig(**parse_config(config)))
     with FakeTensorMode(allow_non_fake_inputs=True):
         model = _faked(model)
-        subject = Subject(model, trade, stratified, (0.0,))
-        optimizer = build_optimizer("muon", named_parameters(subject, False), 1e-3, fast_bf16=True)
-        objective = Objective(trade, "rd", "balanced", None)
-        step = Step(
-            subject, objective, [optimizer], Team(), device=torch.device("cpu"), bf16=True, clip=1.0, graph=False
-        )
+        step = _step(model, metric)
         batches = [(torch.rand(batch, 3, patch, patch), torch.rand(batch)) for _ in range(2)]
         for x, t in batches:  # the second counts: the first makes what is kept
             costs = Costs()
@@ -106,7 +109,7 @@ def step_costs(config: str, metric: str, batch: int, patch: int) -> Costs:
                     out = step.forward(x, t)
                 costs.part = "metric"
                 ends = [v.detach().requires_grad_() for v in (out.x_hat, out.bits_y, out.bits_z)]
-                parts = objective(x, None, t, ends[0].float(), ends[1] + ends[2])
+                parts = step.objective(x, None, t, ends[0].float(), ends[1] + ends[2])
                 parts.loss.backward()
                 costs.part = "backward"
                 torch.autograd.backward(list(out), [v.grad for v in ends])
@@ -127,12 +130,7 @@ def compiled_bytes(config: str, metric: str, batch: int, patch: int) -> int:
     log = logging.getLogger(f"{compile_fx.__name__}.__inductor_metrics")  # it counts where it would say so
     log.setLevel(logging.INFO)
     log.propagate = False
-    trade = variable_rate(parse_metrics(metric), "")
-    subject = Subject(JlcVbr(VbrConfig(**parse_config(config))), trade, stratified, (0.0,))
-    subject.module.to(memory_format=torch.channels_last)
-    optimizer = build_optimizer("muon", named_parameters(subject, False), 1e-3, fast_bf16=True)
-    objective = Objective(trade, "rd", "balanced", None)
-    step = Step(subject, objective, [optimizer], Team(), device=torch.device("cpu"), bf16=True, clip=1.0, graph=False)
+    step = _step(JlcVbr(VbrConfig(**parse_config(config))).to(memory_format=torch.channels_last), metric)
     step.use(compiled=True)
     metrics.reset()
     step({"x": torch.rand(batch, 3, patch, patch), "t": torch.rand(batch)}, 0.0, 0.0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -53,18 +54,16 @@ def build_native(settings: Settings, tiles: Callable[[], Tensor]) -> JlcVbr:
 
 def hold_detail(model: JlcVbr) -> None:
     """Let nothing move the steps and scales of detail, which were tuned for what files have: their gradients are 0."""
-    channels = torch.arange(model.config.m, model.config.m + model.config.detail)
+    parts = [model.config.m, model.config.detail]
 
-    def by_channel(gradient: Tensor) -> Tensor:
-        return gradient.index_fill(-1, channels.to(gradient.device), 0)
-
-    def by_output(gradient: Tensor) -> Tensor:
-        return gradient.index_fill(0, channels.to(gradient.device), 0)
+    def without(gradient: Tensor, axis: int) -> Tensor:
+        main, detail = gradient.split(parts, axis)
+        return torch.cat([main, torch.zeros_like(detail)], axis)
 
     for gain in (model.gain_y, model.gain_y_inverse, model.scale_y):
-        gain.log_gain.register_hook(by_channel)
+        gain.log_gain.register_hook(partial(without, axis=1))
     for p in model.scale_net[-1].parameters():
-        p.register_hook(by_output)
+        p.register_hook(partial(without, axis=0))
     model.h_a_detail.requires_grad_(False)
 
 

@@ -163,10 +163,9 @@ def check(settings: Settings) -> None:
         raise ArgumentError("say how long to train: --steps N or --minutes M")
     if (settings.steps is not None and settings.steps < 1) or (settings.minutes is not None and settings.minutes <= 0):
         raise ArgumentError("--steps and --minutes must be positive")
-    if settings.decoder_only and not (settings.native and settings.init):
-        raise ArgumentError(f"--decoder-only goes on from {NATIVE} weights: name them with --init FILE")
-    if settings.hold_detail and not (settings.native and settings.init):
-        raise ArgumentError(f"--hold-detail goes on from {NATIVE} weights: name them with --init FILE")
+    for option, asked in (("decoder-only", settings.decoder_only), ("hold-detail", settings.hold_detail)):
+        if asked and not (settings.native and settings.init):
+            raise ArgumentError(f"--{option} goes on from {NATIVE} weights: name them with --init FILE")
     if settings.native and settings.pretrained:
         raise ArgumentError(f"--pretrained is for zoo models; start {NATIVE} from weights with --init FILE")
 
