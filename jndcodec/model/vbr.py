@@ -35,6 +35,7 @@ from jndcodec.model.layers import (
     Slim,
     conv,
     from_blocks,
+    full_conv,
     gaussian_bits,
     join_quarters,
     slims,
@@ -85,16 +86,19 @@ class JlcVbr(nn.Module):
         c8, c16, m, cz, d, ds, k = config.c8, config.c16, config.m, config.cz, config.d, config.ds, config.anchors
         linear = config.linear
         self.dct = BlockDct()
-        self.g_a_in = conv(192, c8)
+        self.g_a_in = full_conv(192, c8)
         self.g_a_8 = slims(c8, config.h8, config.s8)
-        self.g_a_16 = nn.Sequential(conv(c8, c16, 3, 2), slims(c16, config.h16, config.s16), conv(c16, m - linear, 1))
+        self.g_a_16 = nn.Sequential(
+            full_conv(c8, c16, 3, 2), slims(c16, config.h16, config.s16), full_conv(c16, m - linear, 1)
+        )
         self.g_a_linear = conv(192, linear, 3, 2)
         self.g_s_16 = nn.Sequential(
-            conv(m - linear, c16, 1), slims(c16, config.h16, config.s16), conv(c16, c8 * 4, 1), nn.PixelShuffle(2)
-        )
+            full_conv(m - linear, c16, 1), slims(c16, config.h16, config.s16),
+            full_conv(c16, c8 * 4, 1), nn.PixelShuffle(2),
+        )  # fmt: skip
         self.g_s_linear = nn.Sequential(conv(linear, 192 * 4, 1), nn.PixelShuffle(2))
         self.g_s_8 = slims(c8, config.h8, config.s8)
-        self.g_s_out = conv(c8, 192)
+        self.g_s_out = full_conv(c8, 192)
         # W: orthonormal rows over the 2x2 DCT blocks of 16x16 pixels (row, column, channel); never trained
         self.register_buffer("basis", torch.eye(config.detail, BLOCK, device="cpu"))
         both = m + config.detail
@@ -163,16 +167,16 @@ class JlcVbr(nn.Module):
         """g_a: DCT coefficients c (N, 192, 2h, 2w) -> (y (N, m, h, w) float32 in quantisation steps,
         energies of the detail (N, ce, h, w), for `hyper_analyse`)."""
         u = self.g_a_in(c)
-        y = join_quarters(self.g_a_16(self.g_a_8(u * gains.a.to(u.dtype))), self.g_a_linear(c))
+        y = join_quarters(self.g_a_16(self.g_a_8(u * gains.a)), self.g_a_linear(c))
         size = F.linear(to_blocks(c), self.basis).permute(0, 3, 1, 2) * gains.detail_units
-        return y.float() * gains.y, self.h_a_detail(torch.log1p(size.abs().float()))
+        return y * gains.y, self.h_a_detail(torch.log1p(size.abs().float()))
 
     def predict(self, y_hat: Tensor, gains: Gains) -> Tensor:
         """g_s: y_hat (N, m, h, w) -> DCT coefficients c' (N, 192, 2h, 2w) float32, before detail is added."""
         main, linear = split_quarters(y_hat * gains.y_back, self.config.linear)
         u = self.g_s_16(main)
-        u = self.g_s_8(u * gains.s.to(u.dtype))
-        return (self.g_s_out(u) + self.g_s_linear(linear)).float()
+        u = self.g_s_8(u * gains.s)
+        return self.g_s_out(u) + self.g_s_linear(linear)
 
     def detail(self, missing: Tensor, gains: Gains, count: int = BLOCK) -> Tensor:
         """c − c' (N, 192, 2h, 2w) -> the first `count` channels of detail (N, count, h, w) float32, in steps."""

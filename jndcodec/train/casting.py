@@ -9,6 +9,8 @@ from torch import Tensor, nn
 from torch.autograd.function import FunctionCtx, once_differentiable
 from torch.func import functional_call
 
+from jndcodec.model.layers import FullConv
+
 
 class _Cast(torch.autograd.Function):
     @staticmethod
@@ -30,14 +32,15 @@ def _copies(tensors: list[Tensor] | tuple[Tensor, ...], dtype: torch.dtype) -> l
 
 
 class Bf16Weights:
-    """Calls `module` with its convolutions' weights in bf16; their gradients arrive in float32, as under autocast."""
+    """Calls `module` with the weights of its convolutions in bf16, but for those of the main path; their gradients
+    arrive in float32, as under autocast."""
 
     def __init__(self, module: nn.Module) -> None:
         self.module = module
         self.names = [
             f"{name}.{kind}"
             for name, part in module.named_modules()
-            if isinstance(part, nn.Conv2d)
+            if isinstance(part, nn.Conv2d) and not isinstance(part, FullConv)
             for kind in ("weight", "bias")
         ]
 
