@@ -24,8 +24,9 @@ class FullConv(nn.Conv2d):
     """
 
     def forward(self, x: Tensor) -> Tensor:
-        reduced = torch.is_autocast_enabled(x.device.type)
-        with torch.autocast(x.device.type, enabled=False):
+        kind = x.device.type
+        reduced = torch.amp.is_autocast_available(kind) and torch.is_autocast_enabled(kind)
+        with torch.autocast(kind, enabled=False):
             if not reduced or self.kernel_size == (1, 1) or self.stride != (1, 1):
                 return super().forward(x.float())
             middle = F.conv2d(x.float(), self.weight[:, :, 1:2, 1:2], self.bias)
