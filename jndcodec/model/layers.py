@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+from functools import partial
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.autograd.function import FunctionCtx, once_differentiable
-
-
-def conv(c_in: int, c_out: int, kernel: int = 3, stride: int = 1) -> nn.Conv2d:
-    """Convolution that keeps the size (divided by `stride`)."""
-    return nn.Conv2d(c_in, c_out, kernel, stride, padding=kernel // 2)
 
 
 class FullConv(nn.Conv2d):
@@ -35,9 +32,19 @@ class FullConv(nn.Conv2d):
         return middle + F.conv2d(x, around, padding=1)
 
 
-def full_conv(c_in: int, c_out: int, kernel: int = 3, stride: int = 1) -> nn.Conv2d:
-    """`conv` for the main path."""
-    return FullConv(c_in, c_out, kernel, stride, padding=kernel // 2)
+def conv(c_in: int, c_out: int, kernel: int = 3, stride: int = 1, kind: type[nn.Conv2d] = nn.Conv2d) -> nn.Conv2d:
+    """Convolution that keeps the size (divided by `stride`)."""
+    return kind(c_in, c_out, kernel, stride, padding=kernel // 2)
+
+
+full_conv = partial(conv, kind=FullConv)
+
+
+def reducible(module: nn.Module) -> Iterator[tuple[str, nn.Conv2d]]:
+    """The convolutions in `module` that may run in less than float32, by name."""
+    for name, part in module.named_modules():
+        if isinstance(part, nn.Conv2d) and not isinstance(part, FullConv):
+            yield name, part
 
 
 class Slim(nn.Module):

@@ -11,7 +11,7 @@ from contextlib import AbstractContextManager
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from jndcodec.entropy.scale_network import T_MAX
 from jndcodec.model.build import build_model
@@ -19,7 +19,7 @@ from jndcodec.model.device import choose_device, choose_dtype
 from jndcodec.model.gains import Gains
 from jndcodec.model.grid import CELL, H_A_HALO, STRIDE_Y, WINDOW, latent_size, reaches, strips, window
 from jndcodec.model.interface import Progress, silent
-from jndcodec.model.layers import FullConv
+from jndcodec.model.layers import reducible
 from jndcodec.model.memory import keep_freed_memory
 from jndcodec.model.tiling import Span, read_padded, windows
 from jndcodec.weights import ModelInfo
@@ -33,9 +33,8 @@ class Transforms:
         self.dtype = choose_dtype(precision, self.device)
         keep_freed_memory()
         self.float_model = build_model(info, tensors).to(self.device)
-        for module in self.float_model.modules():
-            if isinstance(module, nn.Conv2d) and not isinstance(module, FullConv):
-                module.to(self.dtype)  # as autocast would, but once
+        for _, module in reducible(self.float_model):
+            module.to(self.dtype)  # as autocast would, but once
         config = self.float_model.config
         self.g_a_halo, self.g_s_halo = reaches(config.s8, config.s16)
 

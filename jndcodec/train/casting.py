@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.autograd.function import FunctionCtx, once_differentiable
 from torch.func import functional_call
 
-from jndcodec.model.layers import FullConv
+from jndcodec.model.layers import reducible
 
 
 class _Cast(torch.autograd.Function):
@@ -37,12 +37,7 @@ class Bf16Weights:
 
     def __init__(self, module: nn.Module) -> None:
         self.module = module
-        self.names = [
-            f"{name}.{kind}"
-            for name, part in module.named_modules()
-            if isinstance(part, nn.Conv2d) and not isinstance(part, FullConv)
-            for kind in ("weight", "bias")
-        ]
+        self.names = [f"{name}.{kind}" for name, _ in reducible(module) for kind in ("weight", "bias")]
 
     def __call__(self, *inputs: Tensor) -> Any:
         weights = [self.module.get_parameter(name) for name in self.names]
