@@ -11,8 +11,9 @@ from jndcodec.capacity import installed
 from jndcodec.errors import ModelError
 
 ENGINES = ("auto", "onnx", "torch")
-# Where torch computes in bfloat16 it saves 0.06 s (on two threads) to 0.18 s (on one) of each 0.39 megapixels, and
-# takes 1.7 s to load (docs/BENCHMARKS.md, "Speed against CompressAI" and "Startup"): that is paid back after so many
+# Where torch computes in bfloat16 it saves 0.06 s (decoding, on two threads) to 0.25 s (encoding, on one) of each 0.39
+# megapixels, and takes 1.7 s to load (docs/BENCHMARKS.md, "Speed against CompressAI" and "Startup"): that is paid back
+# after so many
 PIXELS = 10_000_000  # of one picture, or
 PICTURES = 24  # of a command, whose sizes nobody knows beforehand
 
@@ -42,7 +43,7 @@ def engine_for(engine: str, precision: str, *, pictures: int = 1, pixels: int = 
 
 @functools.cache
 def torch_is_faster() -> bool:
-    """Whether torch would compute in bfloat16 here, in half the time: asked of the system, not of torch."""
+    """Whether torch would compute in bfloat16 here, in two thirds of the time: asked of the system, not of torch."""
     try:
         flags = Path("/proc/cpuinfo").read_text().partition("flags")[2].partition("\n")[0].split()
     except OSError:
