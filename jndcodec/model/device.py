@@ -28,8 +28,8 @@ def processor_has_bf16() -> bool:
 
 def faster_in_bf16(device: torch.device) -> bool:
     """Whether the transforms are faster in bfloat16: by half on a CPU that has it in hardware, where emulated it would
-    be slower. On CUDA they are not: a picture of 768x512 takes an H200 42 ms in float32 and 52 in bfloat16, since what it
-    waits for is the entropy coding."""
+    be slower. On CUDA they are not: a picture of 768x512 takes an H200 42 ms in float32 and 52 in bfloat16, since what
+    it waits for is the entropy coding."""
     return device.type == "cpu" and processor_has_bf16()
 
 
