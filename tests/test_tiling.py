@@ -7,9 +7,11 @@ from collections.abc import Callable, Iterable
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 from jndcodec import Codec
 from jndcodec.model import grid, means, transforms
+from jndcodec.model.context import step_means, take_step
 from jndcodec.model.export import export_weights
 from jndcodec.model.layers import Slim
 from jndcodec.model.native import Prediction
@@ -109,3 +111,10 @@ def test_a_halo_too_small_is_seen(
     monkeypatch.setattr(owner, halo, getattr(owner, halo) - 1)
     wrong = (run() - whole).abs().mean().item()
     assert right < 1e-4 and wrong > 10 * right
+
+
+@pytest.mark.parametrize("step", range(4))
+def test_means_of_a_step_are_what_the_whole_layer_has_there(step: int) -> None:
+    torch.manual_seed(step)
+    layer, p = nn.Conv2d(12, 16, 1), torch.randn(2, 12, 6, 10)
+    torch.testing.assert_close(step_means(layer, p, step), take_step(layer(p), step))

@@ -39,7 +39,7 @@ class Symbols:
         """CRC-32 over z, then the coded elements of y, as little-endian int16."""
         crc = zlib.crc32(self.z.astype("<i2").tobytes())
         for band in bands_of(self.index_y):
-            coded = self.y[band].ravel().take(np.flatnonzero(self.index_y[band]))
+            coded = self.y[band].ravel().take(_coded(self.index_y[band]))
             crc = zlib.crc32(coded.astype("<i2").tobytes(), crc)
         return crc
 
@@ -85,9 +85,14 @@ def bands_of(index_y: Elements) -> Iterator[slice]:
     return (slice(row, row + height) for row in range(0, rows, height))
 
 
+def _coded(indexes: np.ndarray) -> np.ndarray:
+    """Where elements are coded, in their order. NumPy finds what is true twice as fast as what is not 0."""
+    return np.flatnonzero(indexes != 0)
+
+
 def _encode(symbols: np.ndarray, indexes: np.ndarray, tables: Tables) -> tuple[bytes, np.ndarray]:
     """(stream, how far each element at an end of its table lies beyond it), of the elements that are coded."""
-    at = np.flatnonzero(indexes)
+    at = _coded(indexes)
     value, index = symbols.ravel().take(at), indexes.ravel().take(at)
     low, high = tables.low.take(index), tables.high.take(index)
     inside = np.minimum(np.maximum(value, low), high)
@@ -97,7 +102,7 @@ def _encode(symbols: np.ndarray, indexes: np.ndarray, tables: Tables) -> tuple[b
 
 def _decode(stream: bytes, indexes: np.ndarray, tables: Tables, excess: list[int], used: int) -> tuple[np.ndarray, int]:
     """(symbols, how many values of `excess` are used up now)."""
-    out, at = np.zeros(indexes.size, np.int16), np.flatnonzero(indexes)
+    out, at = np.zeros(indexes.size, np.int16), _coded(indexes)
     if len(at):
         index = indexes.ravel().take(at)
         coded = rans.decode(stream, index, tables)

@@ -60,8 +60,20 @@ def _step_parts(step: int, channels: int) -> Iterator[tuple[slice, tuple[slice, 
         yield part, (slice(None), part, slice(position // 2, None, 2), slice(position % 2, None, 2))
 
 
+def step_means(layer: nn.Conv2d, p: Tensor, step: int) -> Tensor:
+    """What `take_step` would keep of layer(p), a 1x1 convolution of p (N, d, h, w) to m channels: each quarter of them
+    where it is refined alone, so a fourth of the work. (N, m, h/2, w/2); h, w: even."""
+    assert layer.bias is not None
+    quarters = [
+        F.conv2d(p[:, :, rows, columns], layer.weight[part], layer.bias[part])
+        for part, (_, _, rows, columns) in _step_parts(step, len(layer.bias))
+    ]
+    return torch.cat(quarters, 1)
+
+
 class Context(nn.Module):
-    """Means of one later step from what the earlier ones reconstructed (in units of σ_c) and the features of z."""
+    """What the means of one later step are made of, by `leave`, from what the earlier ones reconstructed (in units of
+    σ_c) and the features of z."""
 
     def __init__(self, m: int, d: int) -> None:
         super().__init__()
@@ -71,4 +83,4 @@ class Context(nn.Module):
 
     def forward(self, y_units: Tensor, features: Tensor) -> Tensor:
         p = F.relu(self.enter(torch.cat([y_units.to(features.dtype), features], 1)))
-        return self.leave(F.relu(self.mix(p)) + p)
+        return F.relu(self.mix(p)) + p

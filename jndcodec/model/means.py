@@ -11,7 +11,7 @@ from torch import Tensor
 
 from jndcodec.entropy.rounding import Quantise
 from jndcodec.entropy.symbols import SYMBOL_LIMIT
-from jndcodec.model.context import put_step, step_masks, take_step
+from jndcodec.model.context import put_step, step_masks, step_means, take_step
 from jndcodec.model.gains import Gains
 from jndcodec.model.grid import CELL, H_S_HALO, STEPS, strips
 from jndcodec.model.tiling import Span
@@ -77,8 +77,9 @@ class Means:
                     if len(parts) > 1:  # a neighbour strip may hold this step's elements: see the earlier steps' only
                         masks = step_masks(y_hat.shape[1], high - low, columns, device)
                         state = state * sum(masks[:step], torch.zeros_like(masks[0]))
-                    mean = model.mean_in_units(step, state, features, sigma)[:, :, span.inner]
-                mean = _take(mean, step).float() * sigma
+                    p = model.before_mean(step, state, features, sigma)[:, :, span.inner]
+                    mean = step_means(model.mean_layer(step), _even(p), step)
+                mean = mean.float() * sigma
                 _put(y_hat[:, :, span.target], step, (code(span, step, mean) + mean).to(y_hat.device))
         return y_hat
 

@@ -204,9 +204,15 @@ class JlcVbr(nn.Module):
 
     def mean_in_units(self, step: int, y_hat: Tensor, features: Tensor, sigma: Tensor) -> Tensor:
         """The same in units of σ_c(t), in the precision of the convolutions."""
-        if step == 0:
-            return self.mean_0(features)
-        return self.context[step - 1](F.hardtanh_(y_hat / sigma, -8, 8), features)
+        return self.mean_layer(step)(self.before_mean(step, y_hat, features, sigma))
+
+    def mean_layer(self, step: int) -> nn.Conv2d:
+        """The last convolution of a step's means, 1x1, of what `before_mean` returns."""
+        return self.mean_0 if step == 0 else self.context[step - 1].leave
+
+    def before_mean(self, step: int, y_hat: Tensor, features: Tensor, sigma: Tensor) -> Tensor:
+        """What a step's means are made of, (N, 2d or d, h, w)."""
+        return features if step == 0 else self.context[step - 1](F.hardtanh_(y_hat / sigma, -8, 8), features)
 
     def reconstruction(self, symbols: Tensor, index: Tensor) -> Tensor:
         """y_hat - mean of symbols (N, C, h, w) under table indexes (integers of that shape): inside of the symbol."""
