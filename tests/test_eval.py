@@ -17,6 +17,7 @@ import pytest
 from click.testing import CliRunner, Result
 from PIL import Image
 
+from jndcodec import Codec
 from jndcodec.cli import cli
 from jndcodec.errors import DependencyError, InputError, ModelError
 from jndcodec.evaluate.codecs import CLASSIC, Coder, classic_coder, parse_coder
@@ -137,6 +138,21 @@ def test_two_weights_files_of_one_name_are_compared(tiny_weights: Path, tmp_path
         run(pictures, "--out", tmp_path, "--models", f"{tiny_weights},{other}", "--codecs", "")
 
 
+def test_a_model_is_measured_at_another_effort(tiny_weights: Path, tmp_path: Path, photo) -> None:
+    usual, plain = model_coder(str(tiny_weights)), model_coder(f"{tiny_weights}@1")
+    assert (plain.name, plain.version) == (f"{usual.name}@1", f"{usual.version}, effort 1")
+    assert model_coder(f"{tiny_weights}@3").version == usual.version
+    assert model_coder(f"mine={tiny_weights}@5").name == "mine@5"
+    codec, rgb = Codec(weights=tiny_weights), photo(64, 80)
+    for coder, effort in ((usual, 3), (plain, 1)):
+        assert coder.encode(rgb, 60.0) == codec.encode(rgb, quality=60, effort=effort, lossless=False)
+    assert usual.encode(rgb, 60.0) != plain.encode(rgb, 60.0)
+    odd = Path(shutil.copy(tiny_weights, tmp_path / "a@5"))
+    assert model_coder(str(odd)).version == usual.version
+    with pytest.raises(InputError, match="effort 12"):
+        model_coder(f"{tiny_weights}@12")
+
+
 def test_each_classic_codec_rises_with_its_settings(photo) -> None:
     rgb = photo(96, 112)
     for name in CLASSIC:
@@ -221,6 +237,8 @@ def test_a_folder_of_checkpoints_is_one_curve(tmp_path: Path, photo) -> None:
     assert coder.version != model_coder(str(folder / "rate0.pth.tar")).version
     with pytest.raises(ModelError, match="no checkpoints"):
         model_coder(str(tmp_path))
+    with pytest.raises(InputError, match="leave @5 out"):
+        model_coder(f"{folder}@5")
 
 
 def rows_of(codec: str, learned: bool, points: list[tuple[int, float]], picture: str = "p") -> list[Row]:

@@ -41,7 +41,8 @@ def _names(ctx: click.Context, param: click.Parameter, value: str | None) -> lis
               help="Folder for the results. A run that was broken off goes on from there; nothing is measured "
               "twice.")  # fmt: skip
 @click.option("--models", callback=_names, metavar="M,...", help="Models by name, weights files, CompressAI "
-              "checkpoints, or folders of them (a rate each). A=FILE calls it A.")  # fmt: skip
+              "checkpoints, or folders of them (a rate each). A=FILE calls it A, M@5 encodes with effort "
+              "5.")  # fmt: skip
 @click.option("--codecs", callback=_names, default=CODECS, show_default=True, metavar="C,...",
               help="Of jpeg, webp, avif, avif-ssim, jxl, jpeg2000; '' for none. avif:50/70/90 sets the settings, "
               "for models too (their quality, 0 to 100).")  # fmt: skip

@@ -208,7 +208,9 @@ class JlcVbr(nn.Module):
 
     def mean_layer(self, step: int) -> nn.Conv2d:
         """The last convolution of a step's means, 1x1, of what `before_mean` returns."""
-        return self.mean_0 if step == 0 else self.context[step - 1].leave
+        layer = self.mean_0 if step == 0 else self.context[step - 1].leave
+        assert isinstance(layer, nn.Conv2d)
+        return layer
 
     def before_mean(self, step: int, y_hat: Tensor, features: Tensor, sigma: Tensor) -> Tensor:
         """What a step's means are made of, (N, 2d or d, h, w)."""
