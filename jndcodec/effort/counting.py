@@ -44,12 +44,18 @@ def count(info: ModelInfo, pictures: Sequence[np.ndarray]) -> Counts:
     """For the weights of `info`, from some of these pictures, uint8 (H, W, 3)."""
     model = NativeModel(info, device="cpu")
     total = Counts(np.zeros((COUNT, 2 * LARGEST + 1), np.int64), np.zeros(model.float_model.config.detail, np.int64))
-    for rgb in spread(pictures, PICTURES):
+    for rgb in middles(pictures, PICTURES, CROP):
         for knob in KNOBS:
-            found = count_symbols(model, middle(rgb, CROP), knob)
+            found = count_symbols(model, rgb, knob)
             total.symbols += found.symbols
             total.detail[: len(found.detail)] += found.detail
     return total
+
+
+def middles(pictures: Sequence[np.ndarray], count: int, side: int, smallest: int = 1) -> list[np.ndarray]:
+    """The `middle` of at most `count` of the pictures, of those with `smallest` pixels on their short side."""
+    large = [rgb for rgb in pictures if min(size_of(rgb)) >= smallest]
+    return [middle(rgb, side) for rgb in spread(large, count)]
 
 
 def middle(rgb: np.ndarray, side: int) -> np.ndarray:

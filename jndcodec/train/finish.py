@@ -14,7 +14,6 @@ from jndcodec import __version__
 from jndcodec.entropy.dead_zone import calibration_of
 from jndcodec.errors import DependencyError, ModelError
 from jndcodec.model.vbr import JlcVbr
-from jndcodec.sampling import spread
 from jndcodec.train.checkpoint import load_checkpoint
 from jndcodec.train.loop import BEST, LAST, Trainer
 from jndcodec.train.settings import Settings
@@ -36,7 +35,7 @@ def export_run(trainer: Trainer, name: str, command: str) -> Path:
         path = trainer.out / f"{name}.pth"
         export_zoo(model, path, trainer.settings, record)
         return path
-    from jndcodec.effort.counting import middle
+    from jndcodec.effort.counting import middles
     from jndcodec.model.export import rewrite_calibration
     from jndcodec.train import calibrate
 
@@ -52,9 +51,8 @@ def export_run(trainer: Trainer, name: str, command: str) -> Path:
     _, points = measure(trainer.step, trainer.held, CALIBRATION_KNOBS, lambda: False)
     rounded = [{key: round(value, 5) for key, value in point.items()} for point in points]
     rewrite_calibration(path, {"t_1jnd": calibrate.estimate(points), "points": rounded} | rounding)
-    large = [picture for picture in trainer.data.test.pictures if min(picture.shape[:2]) >= 64]
     try:
-        calibrate.calibrate(path, [middle(p, calibrate.SIDE) for p in spread(large, calibrate.PICTURES)])
+        calibrate.calibrate(path, middles(trainer.data.test.pictures, calibrate.PICTURES, calibrate.SIDE, smallest=64))
     except (DependencyError, ImportError) as error:  # a bare machine trains, but has no entropy coder
         warnings.warn(
             f"{path}: its one-JND rate is estimated only ({error}); benchmarks/calibrate.py sets it elsewhere",
@@ -69,15 +67,14 @@ def export_tuned(
 ) -> ModelInfo:  # fmt: skip
     """`export_fitted` with the steps of detail tuned before, where some of the pictures are large enough. `model`, on
     the CPU, has them then. say: takes a line per rate anchor."""
-    from jndcodec.effort.counting import middle
+    from jndcodec.effort.counting import middles
     from jndcodec.model.native import NativeModel
     from jndcodec.train.detail_steps import tune_detail
 
     info = export_fitted(model, path, pictures, **about)
-    large = [picture for picture in pictures if min(picture.shape[:2]) >= SIDE]
-    if not large:
+    if not (chosen := middles(pictures, TUNED, SIDE, smallest=SIDE)):
         return info
-    tune_detail(NativeModel(info, "cpu"), model, [middle(p, SIDE) for p in spread(large, TUNED)], say)
+    tune_detail(NativeModel(info, "cpu"), model, chosen, say)
     return export_fitted(model, path, pictures, **about)
 
 
