@@ -18,6 +18,28 @@ from torch.autograd.function import FunctionCtx, once_differentiable
 BLOCK = 32
 
 
+class Blocks:
+    """A banded matrix (out, in), as blocks of its rows: the columns that a block reads, and (rows, columns) of it.
+
+    A product for each block and one joining of them: a batched product would first copy all that blocks read in common.
+    """
+
+    def __init__(self, parts: list[tuple[slice, Tensor]]) -> None:
+        self.parts = parts
+
+    def down(self, x: Tensor) -> Tensor:
+        """Along the rows' axis: (..., in, w) -> (..., out, w)."""
+        planes = x.reshape(-1, *x.shape[-2:])
+        out = torch.cat([matrix @ planes[:, used] for used, matrix in self.parts], 1)
+        return out.reshape(*x.shape[:-2], *out.shape[1:])
+
+    def across(self, x: Tensor) -> Tensor:
+        """Along the last axis: (..., in) -> (..., out)."""
+        rows = x.reshape(-1, x.shape[-1])
+        out = torch.cat([rows[:, used] @ matrix.T for used, matrix in self.parts], 1)
+        return out.reshape(*x.shape[:-1], -1)
+
+
 @dataclass(frozen=True, eq=False)
 class Axis:
     """One banded matrix (out, in) of float32 for a device, ready for use; keep it."""
@@ -31,43 +53,32 @@ class Axis:
 
     @cached_property
     def matrix(self) -> Tensor:
-        return self._tensor(self.values)
-
-    def _tensor(self, values: np.ndarray) -> Tensor:
-        with torch.inference_mode(False):  # a cached tensor must serve training too, whoever asks first
-            return torch.from_numpy(values).to(self.device)
+        return tensor(self.values, self.device)
 
     @cached_property
-    def blocks(self) -> tuple[list[slice], Tensor] | None:
-        """Columns of each block and matrices (blocks, BLOCK, width); None where the whole matrix is hardly larger."""
-        out, size = self.values.shape
-        count = -(-out // BLOCK)
-        rows = np.pad(self.values, ((0, count * BLOCK - out), (0, 0))).reshape(count, BLOCK, size)
-        used = [np.flatnonzero(block.any(0)) for block in rows]
-        width = max(int(u[-1] - u[0]) + 1 for u in used)
-        if count == 1 or 3 * width > 2 * size:
-            return None
-        starts = [min(int(u[0]), size - width) for u in used]
-        columns = [slice(start, start + width) for start in starts]
-        matrices = np.stack([block[:, part] for block, part in zip(rows, columns, strict=True)])
-        return columns, self._tensor(matrices)
+    def blocks(self) -> Blocks:
+        """The whole matrix is one block where smaller ones would hardly read less."""
+        parts = []
+        for rows in np.split(self.values, range(BLOCK, len(self.values), BLOCK)):
+            used = np.flatnonzero(rows.any(0))
+            columns = slice(int(used[0]), int(used[-1]) + 1)
+            parts.append((columns, tensor(rows[:, columns], self.device)))
+        widest = max(matrix.shape[1] for _, matrix in parts)
+        return Blocks([(slice(None), self.matrix)] if 3 * widest > 2 * self.values.shape[1] else parts)
 
     def down(self, x: Tensor) -> Tensor:
         """Along the rows' axis: (..., in, w) -> (..., out, w)."""
-        if self.blocks is None:
-            return self.matrix @ x
-        columns, matrices = self.blocks
-        parts = torch.stack([x[..., used, :] for used in columns], -3)
-        return (matrices @ parts).flatten(-3, -2)[..., : len(self.values), :]
+        return self.blocks.down(x)
 
     def across(self, x: Tensor) -> Tensor:
         """Along the last axis: (..., in) -> (..., out)."""
-        if self.blocks is None:
-            return x @ self.matrix.T
-        columns, matrices = self.blocks
-        parts = torch.stack([x[..., used] for used in columns]).flatten(1, -2)
-        out = torch.bmm(parts, matrices.transpose(1, 2)).transpose(0, 1)
-        return out.reshape(*x.shape[:-1], -1)[..., : len(self.values)]
+        return self.blocks.across(x)
+
+
+def tensor(values: np.ndarray, device: torch.device, dtype: torch.dtype = torch.float32) -> Tensor:
+    """A copy for the cache, which must serve training too, whoever asks first."""
+    with torch.inference_mode(False):
+        return torch.tensor(values, dtype=dtype, device=device)
 
 
 class _Separable(torch.autograd.Function):

@@ -4,9 +4,8 @@ Borders are those of the PyPI package `ssimulacra2`, by which SSIMULACRA2 is jud
 mirrored above and below, zero to the left and right. (The C++ tool has zero on all four sides, which moves scores up
 by 0.1 to 0.4 around 85 and by 1 to 2 around 45.)
 
-Each axis is cut into blocks of 32 samples with 5 more on either side, and every block is multiplied by one banded 32 x
-42 matrix: some 10 times faster on a CPU than a convolution of single planes, at any size. The blur is its own adjoint,
-so its gradient is the blur of the gradient and nothing has to be kept for it.
+The blur is its own adjoint, so its gradient is the blur of the gradient and nothing has to be kept for it. Products
+with blocks of 32 samples are some 15 times faster on a CPU than a convolution of single planes, at any size.
 """
 
 from __future__ import annotations
@@ -14,33 +13,37 @@ from __future__ import annotations
 from functools import lru_cache
 from math import exp
 
+import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
+from jndcodec.metrics.banded import Blocks, tensor
 from jndcodec.metrics.constants import BLOCK, RADIUS, SIGMA
 
 
-@lru_cache(maxsize=16)
-def _band(device: torch.device, dtype: torch.dtype) -> Tensor:
-    """(BLOCK, BLOCK + 2 RADIUS): row i holds the taps from column i on."""
-    taps = [exp(-0.5 * (k / SIGMA) ** 2) for k in range(-RADIUS, RADIUS + 1)]
-    with torch.inference_mode(False):  # a cached tensor must serve training too, whoever asks first
-        row = torch.tensor(taps, dtype=torch.float64) / sum(taps)
-        band = torch.stack([F.pad(row, (i, BLOCK - 1 - i)) for i in range(BLOCK)])
-        return band.to(device, dtype)
+@lru_cache(maxsize=64)
+def _window(size: int, mirrored: bool, device: torch.device, dtype: torch.dtype) -> Blocks:
+    """The Gaussian along an axis of so many samples, beside which there is their mirror image, or nothing."""
+    taps = np.array([exp(-0.5 * (k / SIGMA) ** 2) for k in range(-RADIUS, RADIUS + 1)])
+    parts = []
+    for start in range(0, size, BLOCK):
+        stop = min(start + BLOCK, size)
+        low, high = max(0, start - RADIUS), min(size, stop + RADIUS)
+        part = np.zeros((stop - start, high - low))
+        for row, sample in enumerate(range(start, stop)):
+            for at, tap in enumerate(taps / taps.sum(), sample - RADIUS):
+                if mirrored:
+                    at = -1 - at if at < 0 else min(at, 2 * size - 1 - at)
+                if 0 <= at < size:
+                    part[row, at - low] += tap
+        parts.append((slice(low, high), tensor(part, device, dtype)))
+    return Blocks(parts)
 
 
 def _apply(planes: Tensor) -> Tensor:
-    n, c, h, w = planes.shape
-    band = _band(planes.device, planes.dtype)
-    rows, columns = -(-h // BLOCK), -(-w // BLOCK)
-    window = BLOCK + 2 * RADIUS
-    x = torch.cat([planes[:, :, :RADIUS].flip(2), planes, planes[:, :, -RADIUS:].flip(2)], 2)
-    x = F.pad(x, (RADIUS, RADIUS + columns * BLOCK - w, 0, rows * BLOCK - h))
-    x = (x.unfold(3, window, BLOCK).reshape(-1, window) @ band.T).view(n, c, -1, columns * BLOCK)
-    x = band @ x.unfold(2, window, BLOCK).transpose(-1, -2)
-    return x.reshape(n, c, rows * BLOCK, columns * BLOCK)[:, :, :h, :w]
+    height, width = planes.shape[-2:]
+    rows = _window(height, True, planes.device, planes.dtype)
+    return _window(width, False, planes.device, planes.dtype).across(rows.down(planes))
 
 
 class _Blur(torch.autograd.Function):
