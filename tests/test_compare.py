@@ -79,6 +79,21 @@ def test_page_is_written_whole_and_not_over_another(pair: tuple[Path, Path], tmp
     run("compare", *pair, "--html", page, "--force")
 
 
+def test_a_page_never_replaces_what_is_compared(pair: tuple[Path, Path]) -> None:
+    before = [path.read_bytes() for path in pair]
+    for path in pair:
+        with pytest.raises(OutputError, match="is one of the inputs"):
+            run("compare", *pair, "--html", path, "--force")
+    assert [path.read_bytes() for path in pair] == before
+
+
+def test_what_is_converted_is_said(pair: tuple[Path, Path], tmp_path: Path) -> None:
+    deep = tmp_path / "deep.png"
+    Image.fromarray(np.asarray(Image.open(pair[0]).convert("L")).astype(np.uint16) * 257).save(deep)
+    result = run("compare", deep, pair[1], "--json")
+    assert f"{deep}: note: " in result.stderr and "16" in result.stderr and json.loads(result.stdout)
+
+
 def test_sizes_must_agree(pair: tuple[Path, Path], tmp_path: Path, photo) -> None:
     other = tmp_path / "c.png"
     Image.fromarray(photo(64, 64)).save(other)

@@ -158,6 +158,13 @@ def test_small_and_odd_pictures(tiny_weights, photo):
         assert codec.decode(codec.encode(_image(photo(height, width)), effort=5)).size == (width, height)
 
 
+@pytest.mark.parametrize("size", [(1, 1), (10, 40), (16, 1030)])
+def test_a_mix_of_metrics_takes_sides_of_any_length(size, photo):
+    """MS-SSIM needs 11 pixels; those of 1030 are judged in two blocks, not in one of 1024 and one of 6."""
+    codec = Codec()
+    assert codec.decode(codec.encode(_image(photo(*size)), effort=4, lossless=False)).size == size[::-1]
+
+
 def test_distortion_is_that_of_the_training(tiny_weights):
     info = Codec(weights=tiny_weights).info
 

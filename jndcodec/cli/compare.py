@@ -9,6 +9,7 @@ from pathlib import Path
 import click
 
 from jndcodec.cli.options import weights_option
+from jndcodec.cli.paths import spare
 from jndcodec.cli.screen import Command
 from jndcodec.rate.jnd import UNCERTAINTY
 
@@ -47,12 +48,15 @@ def compare(
     from jndcodec.output import check_output, writing
 
     if html:
+        spare(html, [original, decoded])
         check_output(html, force)
     if learned is None:
         learned = decoded.suffix.lower() == ".jlc"
-    reference = load_picture(original).seen()
+    reference = load_picture(original)
+    for note in reference.notes:
+        click.echo(f"{original}: note: {note}", err=True)
     pixels = read_decoded(decoded, partial(decode, weights=weights))
-    result = compare_pictures(reference, pixels, decoded.name, decoded.stat().st_size, learned, choose(None)[0])
+    result = compare_pictures(reference.seen(), pixels, decoded.name, decoded.stat().st_size, learned, choose(None)[0])
     click.echo(json.dumps(result.as_json()) if as_json else as_text(result))
     if html:
         with writing(html, force) as stream:

@@ -6,7 +6,7 @@ import dataclasses
 import os
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -91,19 +91,26 @@ def plan(
 
 
 def _spare_inputs(tasks: list[Task]) -> list[Task]:
-    """The same tasks, with an error where the output is one of the inputs, under whatever name."""
-    inputs = {identity for task in tasks if (identity := _identity(task.source))}
-    return [
-        dataclasses.replace(
-            task, error=OutputError(f"{task.target}: is one of the inputs; choose another name with -o")
-        )
-        if not task.error and _identity(task.target) in inputs
-        else task
-        for task in tasks
-    ]
+    """The same tasks, with an error where the output is one of the inputs."""
+    inputs = _identities(task.source for task in tasks)
+    return [task if task.error else dataclasses.replace(task, error=_taken(task.target, inputs)) for task in tasks]
 
 
-def _identity(path: str) -> tuple[int, int] | None:
+def spare(output: str | Path, inputs: Iterable[str | Path]) -> None:
+    """Raise OutputError where `output` is one of the inputs, under whatever name: no option overwrites those."""
+    if error := _taken(output, _identities(inputs)):
+        raise error
+
+
+def _taken(output: str | Path, inputs: set[tuple[int, int]]) -> OutputError | None:
+    return OutputError(f"{output}: is one of the inputs; choose another name") if _identity(output) in inputs else None
+
+
+def _identities(paths: Iterable[str | Path]) -> set[tuple[int, int]]:
+    return {identity for path in paths if (identity := _identity(path))}
+
+
+def _identity(path: str | Path) -> tuple[int, int] | None:
     """Of an ordinary file, the same for all its names; None where there is none."""
     if descriptor(path) is not None or not os.path.isfile(path):
         return None

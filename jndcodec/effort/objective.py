@@ -8,18 +8,21 @@ from __future__ import annotations
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from jndcodec.entropy.scale_network import T_MAX
 from jndcodec.errors import InputError
+from jndcodec.metrics.constants import RADIUS
 from jndcodec.metrics.distortion import distortion
 from jndcodec.metrics.trade import RateTrade, parse_metrics, variable_rate
-from jndcodec.model.tiling import spans
+from jndcodec.model.tiling import windows
 from jndcodec.weights import ModelInfo
 
 COMPANION = 0.4  # least share of MSE beside another metric (docs/EFFORT.md); it fades towards t = 1
 COLOUR = 0.35  # of SSIMULACRA2's share that goes to ColorVideoVDP, which sees colour
-BLOCK = 1024  # pixels on a side of what a distortion is measured on: bounds the memory
+BLOCK = 1024  # pixels on a side, at most, of what a distortion is measured on: bounds the memory
+SHORTEST = 2 * RADIUS + 1  # side that MS-SSIM needs; smaller pictures are widened by their edge
 
 
 def rate_trade(info: ModelInfo) -> RateTrade:
@@ -53,6 +56,9 @@ class Objective:
 
     def distortion(self, x_hat: Tensor, x: Tensor) -> Tensor:
         """D of (1, 3, H, W) in [0, 1]: a differentiable scalar in the main metric's units."""
+        height, width = (max(0, SHORTEST - side) for side in x.shape[2:])
+        if height or width:
+            x_hat, x = (F.pad(part, (0, width, 0, height), mode="replicate") for part in (x_hat, x))
         return sum((share * d(x_hat, x) for share, d in self.terms), torch.zeros((), device=x.device)).squeeze()
 
     def cost(self, bits: Tensor | float, x_hat: Tensor, x: Tensor) -> Tensor:
@@ -64,10 +70,9 @@ class Objective:
         """R + λ D of `size` bytes for uint8 (H, W, 3), D averaged over blocks."""
         height, width = rgb.shape[:2]
         total = 0.0
-        for row in spans(height, BLOCK, 0):
-            for column in spans(width, BLOCK, 0):
-                x, x_hat = (_tensor(part[row.target, column.target]) for part in (rgb, decoded))
-                total += float(self.distortion(x_hat, x)) * x.shape[2] * x.shape[3]
+        for row, column in windows(height, width, BLOCK, 0):
+            x, x_hat = (_tensor(part[row.target, column.target]) for part in (rgb, decoded))
+            total += float(self.distortion(x_hat, x)) * x.shape[2] * x.shape[3]
         return (8 * size + self.lmbda * total) / (height * width)
 
 
