@@ -301,7 +301,7 @@ def missing_model(jlc: Jlc) -> str:
     """One line on what a file needs."""
     info = find_by_id(jlc.model_id)
     if info is not None:
-        return f"this file was made with the model {info.name}: use --model {info.name}, or leave out --weights"
+        return f"this file was made with the model {info.name}: decode it with that one, so leave out --weights"
     return (
         f"this file needs the model {jlc.model_id.hex()}, which is not installed: give its file with --weights, or "
         "install it with `jndcodec models --add FILE`"

@@ -71,8 +71,8 @@ def decode_lossless(jlc: Jlc, max_pixels: int | None = MAX_PIXELS) -> Image.Imag
 
 
 def exact_file(picture: Picture, effort: int, strip: bool, keep_hidden: bool) -> ExactFile:
-    """The lossless file of a picture, not made yet. InputError for the effort, LimitError."""
-    level_of(effort)  # or InputError
+    """The lossless file of a picture, not made yet. ArgumentError for the effort, LimitError."""
+    level_of(effort)  # or ArgumentError
     check_sides(picture)
     metadata = pack_extras(None, picture.metadata, strip)
     return ExactFile(picture.rgb, picture.alpha, picture.grey, metadata, effort, keep_hidden)

@@ -32,7 +32,7 @@ from jndcodec.bulk.work import LAYOUTS, Worker, plan, unrecorded  # noqa: E402
 from jndcodec.capacity import MEMORY_PER_JOB  # noqa: E402
 from jndcodec.cli.bulk import describe  # noqa: E402
 from jndcodec.cli.paths import JLC_SUFFIXES, decoded_name, encoded_name  # noqa: E402
-from jndcodec.errors import DataError, InputError, ModelError, OutputError  # noqa: E402
+from jndcodec.errors import ArgumentError, DataError, InputError, OutputError  # noqa: E402
 from jndcodec.images.suffixes import PICTURE_SUFFIXES  # noqa: E402
 
 
@@ -474,7 +474,7 @@ def test_the_engine_is_the_one_that_was_asked_for(
     command = ("bulk", direction, tmp_path / "in", "--out", tmp_path / "out", "--weights", tiny_weights)
     assert run(*command, "--engine", "torch").exit_code == run(*command, "--engine", "onnx").exit_code == 0
     assert asked == ["torch", "onnx"]
-    with pytest.raises(ModelError, match="onnx computes on the CPU"):
+    with pytest.raises(ArgumentError, match="onnx computes on the CPU"):
         run(*command, "--engine", "onnx", "--device", "cuda")
 
 

@@ -19,7 +19,7 @@ from PIL import Image
 
 from jndcodec import Codec
 from jndcodec.cli import cli
-from jndcodec.errors import DependencyError, InputError, ModelError
+from jndcodec.errors import ArgumentError, DependencyError, InputError, ModelError
 from jndcodec.evaluate.codecs import CLASSIC, Coder, classic_coder, parse_coder
 from jndcodec.evaluate.level import size_at, sizes_at_one_jnd
 from jndcodec.evaluate.metrics import psnr
@@ -149,8 +149,28 @@ def test_a_model_is_measured_at_another_effort(tiny_weights: Path, tmp_path: Pat
     assert usual.encode(rgb, 60.0) != plain.encode(rgb, 60.0)
     odd = Path(shutil.copy(tiny_weights, tmp_path / "a@5"))
     assert model_coder(str(odd)).version == usual.version
-    with pytest.raises(InputError, match="effort 12"):
+    with pytest.raises(ArgumentError, match="effort 12"):
         model_coder(f"{tiny_weights}@12")
+    for spec in ("@5", f"{tiny_weights}@", f"{tiny_weights}@-1", f"{tiny_weights}@4.5"):
+        with pytest.raises(ArgumentError, match="behind it an effort"):
+            model_coder(spec)
+
+
+@pytest.mark.parametrize("spec", ["webp:50/101", "jpeg:-3", "avif:nan", "jpeg2000:inf"])
+def test_settings_that_a_codec_does_not_have_are_refused(spec: str) -> None:
+    with pytest.raises(ArgumentError, match="is no setting of"):
+        parse_coder(spec, classic_coder)
+
+
+def test_settings_of_a_model_are_qualities(tiny_weights: Path) -> None:
+    assert parse_coder(f"{tiny_weights}:0/100", model_coder).settings == (0.0, 100.0)
+    with pytest.raises(ArgumentError, match="from 0 to 100"):
+        parse_coder(f"{tiny_weights}:30/160", model_coder)
+
+
+def test_one_curve_has_nothing_to_be_compared_with(pictures: Path, tmp_path: Path) -> None:
+    printed = run(pictures, "--out", tmp_path, "--codecs", "webp:40/80", "--metrics", "psnr", "--jobs", 1).stdout
+    assert "Means over pictures" in printed and "BD-rate against" not in printed
 
 
 def test_each_classic_codec_rises_with_its_settings(photo) -> None:

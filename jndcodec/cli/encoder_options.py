@@ -7,9 +7,7 @@ from typing import Any
 
 import click
 
-from jndcodec.cli.options import Count, stack, weights_option
-
-POSITIVE = click.FloatRange(0, min_open=True)
+from jndcodec.cli.options import POSITIVE, Count, Number, stack, weights_option
 
 encoder_options = stack(
     click.option(
@@ -17,7 +15,7 @@ encoder_options = stack(
         type=POSITIVE,
         help="Distance from the original in JND, measured on this picture; 1: half of the people see a difference.",
     ),
-    click.option("-q", "--quality", type=click.FloatRange(0, 100), help="The model's rate knob: 0 smallest, 100 best."),
+    click.option("-q", "--quality", type=Number(0, 100), help="The model's rate knob: 0 smallest, 100 best."),
     click.option("--bpp", type=POSITIVE, help="At most this many bits per pixel."),
     click.option("--size", type=Count("bytes"), help="At most this many bytes, such as 50000, 120k or 1.5M."),
     click.option(

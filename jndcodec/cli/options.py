@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -33,6 +34,19 @@ class Count(click.ParamType):
         if count < 1:
             self.fail(f"{value!r} is not a number such as 50000, 120k or 1.5M", param, ctx)
         return count
+
+
+class Number(click.FloatRange):
+    """A number that is one: neither nan nor infinite."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        number = super().convert(value, param, ctx)
+        if not math.isfinite(number):
+            self.fail(f"{value!r} is not a number that can be aimed at", param, ctx)
+        return number
+
+
+POSITIVE = Number(0, min_open=True)
 
 
 class Jobs(click.ParamType):

@@ -10,12 +10,12 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
+from jndcodec.cli.options import POSITIVE
 from jndcodec.cli.screen import Command
 from jndcodec.errors import InputError
 from jndcodec.heartbeat import heartbeat
 from jndcodec.train.settings import FEATURES, LOSSES, NATIVE, VARIANTS, Settings
 
-POSITIVE = click.FloatRange(0, min_open=True)
 # What a resumed run may change; the rest is in the checkpoint.
 CHANGEABLE = ("roots", "steps", "minutes", "device", "threads", "validate_minutes")
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from jndcodec.errors import InputError
+from jndcodec.errors import ArgumentError
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ SINGLE_PASS = 3  # the highest level without gradient descent: what searches try
 
 
 def level_of(effort: int) -> Level:
-    """The level by its number; InputError where there is none."""
+    """The level by its number; ArgumentError where there is none."""
     if effort not in LEVELS:
-        raise InputError(f"effort {effort} is not between {min(LEVELS)} and {max(LEVELS)}")
+        raise ArgumentError(f"effort {effort} is not between {min(LEVELS)} and {max(LEVELS)}")
     return LEVELS[effort]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from jndcodec.effort import level_of
-from jndcodec.errors import InputError
+from jndcodec.errors import ArgumentError
 from jndcodec.model.interface import Compressed, Model, Progress, silent
 
 DESCENT = 0.9  # about the share of gradient descent in the time of a level that has it, for progress
@@ -13,12 +13,13 @@ DESCENT = 0.9  # about the share of gradient descent in the time of a level that
 
 def compress(model: Model, rgb: np.ndarray, t: int, effort: int, progress: Progress = silent) -> Compressed:
     """Code uint8 (H, W, 3) at the knob t, 0 … 65535; effort 1 … 9 trades time for bytes. A model of the zoo has one
-    level only. InputError where there is no such level; progress is called with the share done."""
+    level only. ArgumentError where there is no such level, or not
+    with this engine; progress is called with the share done."""
     level = level_of(effort)
     if not level.steps or not model.exact:
         return model.compress(rgb, t, level.dead_zone, progress)
     if model.engine != "torch":
-        raise InputError(f"effort {effort} descends along gradients, which the engine torch has alone")
+        raise ArgumentError(f"effort {effort} needs gradients, which the engine torch alone has: leave out onnx")
     from jndcodec.effort.refine import refine
     from jndcodec.effort.settle import settle
     from jndcodec.model.native import NativeModel

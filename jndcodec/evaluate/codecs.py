@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import math
 import shutil
 import subprocess
 import tempfile
@@ -20,6 +21,8 @@ import numpy as np
 
 from jndcodec.errors import ArgumentError, DependencyError
 from jndcodec.sampling import spread
+
+QUALITY, DECIBELS = (0.0, 100.0), (1.0, 100.0)
 
 
 def _nothing() -> None:
@@ -40,6 +43,7 @@ class Coder:
     learned: bool = False
     prepare: Callable[[], None] = _nothing  # once in each process, before anything is timed
     discrete: bool = False  # no settings but those of the sweep
+    limits: tuple[float, float] = (-math.inf, math.inf)  # of what may be set
 
 
 @dataclass(frozen=True)
@@ -102,7 +106,7 @@ def _pillow(
     if not features.check(library):
         raise DependencyError(f"this Pillow cannot write {name}: pip install --upgrade pillow")
     version = f"pillow {PIL.__version__}, {library} {features.version(library)}, {encode.options}"
-    return Coder(name, label, suffix, settings, version, encode, PillowDecode())
+    return Coder(name, label, suffix, settings, version, encode, PillowDecode(), limits=QUALITY)
 
 
 def _jpeg() -> Coder:
@@ -137,7 +141,8 @@ def _jpeg2000() -> Coder:
     # without the colour transform (mct, off by default) files are twice as large
     options = (("quality_mode", "dB"), ("irreversible", True), ("mct", 1))
     encode = PillowEncode("JPEG2000", options, "quality_layers")  # the setting is a PSNR in dB
-    return _pillow("jpeg2000", "JPEG 2000", ".jp2", (27, 29, 31, 33, 35, 37, 39, 41, 43, 45), "jpg_2000", encode)
+    settings = (27, 29, 31, 33, 35, 37, 39, 41, 43, 45)
+    return replace(_pillow("jpeg2000", "JPEG 2000", ".jp2", settings, "jpg_2000", encode), limits=DECIBELS)
 
 
 def _jxl() -> Coder:
@@ -147,10 +152,10 @@ def _jxl() -> Coder:
 
         made_by = f"pillow-jxl-plugin {version('pillow-jxl-plugin')}, effort 7"
         encode = PillowEncode("JXL", (("effort", 7),), plugin="pillow_jxl")
-        return Coder(name, label, suffix, settings, made_by, encode, PillowDecode("pillow_jxl"))
+        return Coder(name, label, suffix, settings, made_by, encode, PillowDecode("pillow_jxl"), limits=QUALITY)
     if shutil.which("cjxl") and shutil.which("djxl"):
         told = subprocess.run(["cjxl", "--version"], capture_output=True, text=True, check=False).stdout
-        return Coder(name, label, suffix, settings, f"{told.splitlines()[0]}, effort 7", cjxl, djxl)
+        return Coder(name, label, suffix, settings, f"{told.splitlines()[0]}, effort 7", cjxl, djxl, limits=QUALITY)
     raise DependencyError("jxl needs the package pillow-jxl-plugin, or the programs cjxl and djxl of libjxl")
 
 
@@ -168,6 +173,9 @@ def parse_coder(spec: str, make: Callable[[str], Coder], points: int | None = No
             settings = tuple(sorted({float(value) for value in listed.split("/")}))
         except ValueError:
             raise ArgumentError(f"'{spec}': settings are numbers separated by slashes, as in {name}:50/70/90") from None
+        low, high = coder.limits
+        if wrong := [value for value in settings if not (low <= value <= high and math.isfinite(value))]:
+            raise ArgumentError(f"'{spec}': {wrong[0]:g} is no setting of {name}, which go from {low:g} to {high:g}")
         return replace(coder, settings=settings)
     return replace(coder, settings=tuple(spread(coder.settings, points))) if points else coder
 

@@ -17,8 +17,8 @@ import numpy as np
 
 from jndcodec.effort import level_of
 from jndcodec.errors import ArgumentError, ModelError
-from jndcodec.evaluate.codecs import Coder
-from jndcodec.installed import available_models, find_by_name
+from jndcodec.evaluate.codecs import QUALITY, Coder
+from jndcodec.installed import DEFAULT_MODEL, available_models, find_by_name
 from jndcodec.lossless import DEFAULT_EFFORT
 from jndcodec.weights import is_foreign, read_info
 
@@ -103,7 +103,9 @@ def _parts(spec: str) -> tuple[str, str, int]:
     """(what to call it or "", name or path, effort); a path that exists is taken as it stands."""
     label, effort = "", DEFAULT_EFFORT
     name, asked, number = spec.rpartition("@")
-    if asked and number.isdecimal() and not Path(spec).exists():
+    if asked and "=" not in number and not Path(spec).exists():
+        if not name or not number.isdecimal():
+            raise ArgumentError(f"'{spec}': before @ stands a model, behind it an effort, as in {DEFAULT_MODEL}@5")
         level_of(int(number))
         spec, effort = name, int(number)
     name, named, rest = spec.partition("=")
@@ -113,8 +115,12 @@ def _parts(spec: str) -> tuple[str, str, int]:
 
 
 def _coder(name: str, made_of: str, coder: ModelCoder) -> Coder:
-    settings = tuple(float(i) for i in range(1, len(coder.files) + 1)) if coder.one_each else QUALITIES
+    count = len(coder.files)
+    settings = tuple(float(i) for i in range(1, count + 1)) if coder.one_each else QUALITIES
+    limits = (1.0, float(count)) if coder.one_each else QUALITY
     version = f"{made_of}, device {coder.device}, precision {coder.precision}"
     if coder.effort != DEFAULT_EFFORT:
         name, version = f"{name}@{coder.effort}", f"{version}, effort {coder.effort}"
-    return Coder(name, name, ".jlc", settings, version, coder.encode, coder.decode, True, coder.prepare, coder.one_each)
+    return Coder(
+        name, name, ".jlc", settings, version, coder.encode, coder.decode, True, coder.prepare, coder.one_each, limits
+    )  # fmt: skip

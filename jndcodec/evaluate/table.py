@@ -44,7 +44,7 @@ def rates_table(labels: dict[str, str], rates: list[BdRate], anchor: str) -> Tab
         if codec != anchor:
             cells = [_percent(found.get((codec, m))) for m in metrics]
             lines.append([labels.get(codec, f"{codec} (published)"), *cells])
-    notes = [f"{BY_NAME[rate.metric].short}: {rate.refusal}" for rate in rates if rate.refusal]
+    notes = list(dict.fromkeys(f"{BY_NAME[rate.metric].short}: {rate.refusal}" for rate in rates if rate.refusal))
     head = ["codec", *(BY_NAME[m].short for m in metrics)]
     spread = ", with 95 % intervals over pictures" if any(rate.interval for rate in rates) else ""
     return Table(f"BD-rate against {labels.get(anchor, anchor)}{spread}", head, lines, notes)
@@ -75,12 +75,14 @@ def print_table(table: Table) -> None:
     from rich.console import Console
     from rich.table import Table as RichTable
 
-    shown = RichTable(box=None, pad_edge=False, title=table.caption, title_justify="left")
+    shown = RichTable(box=None, pad_edge=False)
     for i, name in enumerate(table.head):
         shown.add_column(name, justify="left" if i == 0 else "right", overflow="fold")
     for line in table.rows:
         shown.add_row(*line)
     console = Console()
-    console.print(shown)
+    if table.rows and len(table.head) > 1:  # else there was nothing to compare
+        console.print(table.caption, style="italic", markup=False, highlight=False)
+        console.print(shown)
     for note in table.notes:
         console.print(f"– {note}", markup=False, highlight=False)

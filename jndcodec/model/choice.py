@@ -8,7 +8,7 @@ import shutil
 from pathlib import Path
 
 from jndcodec.capacity import installed
-from jndcodec.errors import ModelError
+from jndcodec.errors import ArgumentError
 
 ENGINES = ("auto", "onnx", "torch")
 # Where torch computes in bfloat16 it saves 0.06 s (decoding, on two threads) to 0.25 s (encoding, on one) of each 0.39
@@ -19,12 +19,12 @@ PICTURES = 24  # of a command, whose sizes nobody knows beforehand
 
 
 def first_engine(engine: str, device: str, precision: str) -> str:
-    """The engine to begin with, "onnx" or "torch"; ModelError where the asked one cannot do it."""
+    """The engine to begin with, "onnx" or "torch"; ArgumentError where the asked one cannot do it."""
     if engine not in ENGINES:
-        raise ModelError(f"unknown engine {engine!r}: use {', '.join(ENGINES)}")
+        raise ArgumentError(f"unknown engine {engine!r}: use {', '.join(ENGINES)}")
     alone = device not in ("auto", "cpu") or precision not in ("auto", "fp32")  # torch has it alone, or says it has not
     if engine == "onnx" and alone:
-        raise ModelError("the engine onnx computes on the CPU in fp32: leave out the device and the precision")
+        raise ArgumentError("the engine onnx computes on the CPU in fp32: leave out the device and the precision")
     if engine == "onnx" or engine == "torch":
         return engine
     if alone or not installed("onnxruntime") or (device == "auto" and _has_cuda() and installed("torch")):

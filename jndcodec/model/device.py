@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import torch
 
-from jndcodec.errors import ModelError
+from jndcodec.errors import ArgumentError
 
 
 def choose_device(name: str = "auto") -> torch.device:
-    """auto: CUDA, else the CPU. ModelError when the asked device is not there."""
+    """auto: CUDA, else the CPU. ArgumentError when the asked device is not there."""
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
     if name.startswith("cuda") and not torch.cuda.is_available():
-        raise ModelError("no CUDA device is available: use --device cpu")
+        raise ArgumentError("no CUDA device is available: use --device cpu")
     if name == "mps" and not torch.backends.mps.is_available():
-        raise ModelError("no MPS device is available: use --device cpu")
+        raise ArgumentError("no MPS device is available: use --device cpu")
     try:
         return torch.device(name)
     except RuntimeError:
-        raise ModelError(f"unknown device {name!r}: use auto, cpu, cuda or mps") from None
+        raise ArgumentError(f"unknown device {name!r}: use auto, cpu, cuda or mps") from None
 
 
 def processor_has_bf16() -> bool:
@@ -36,7 +36,7 @@ def faster_in_bf16(device: torch.device) -> bool:
 def choose_dtype(precision: str, device: torch.device) -> torch.dtype:
     """torch.bfloat16 or torch.float32 for auto, bf16 or fp32."""
     if precision not in ("auto", "bf16", "fp32"):
-        raise ModelError(f"unknown precision {precision!r}: use auto, bf16 or fp32")
+        raise ArgumentError(f"unknown precision {precision!r}: use auto, bf16 or fp32")
     if precision == "bf16" or (precision == "auto" and faster_in_bf16(device)):
         return torch.bfloat16
     return torch.float32
