@@ -47,6 +47,14 @@ def test_the_suffix_says_the_format(file: Path, tmp_path: Path, tiny_weights: Pa
     assert ("note: JPEG is lossy" in result.stderr) == (kind == "JPEG")
 
 
+@pytest.mark.parametrize("kind", ["ico", "tif", "bmp", "jp2"])
+def test_bytes_are_those_of_the_file(file: Path, tmp_path: Path, tiny_weights: Path, kind: str) -> None:
+    """Some of Pillow's writers go back to the start for a header."""
+    output = tmp_path / f"a.{kind}"
+    facts = json.loads(run("decode", file, "-o", output, "--weights", tiny_weights, "--json").stdout)
+    assert facts["bytes"] == output.stat().st_size
+
+
 def test_format_option_for_pipes_and_folders(file: Path, data: bytes, tmp_path: Path, tiny_weights: Path) -> None:
     piped = run("decode", "-", "--format", "webp", "--weights", tiny_weights, stdin=data)
     assert open_picture(piped.stdout_bytes).format == "WEBP"

@@ -238,10 +238,3 @@ def test_what_pillow_warns_of_is_a_note(tmp_path: Path, photo, tiny_weights: Pat
     assert result.exit_code == 0 and len(notes) == 2 and "Warning" not in result.stderr
     assert all(note.startswith(f"{tmp_path / 'a.tif'}: note: ") for note in notes)
     assert "its EXIF is damaged" in notes[0]  # the other one is in Pillow's words
-
-
-@pytest.mark.parametrize("option", ["--jnd", "--bpp", "--quality"])
-@pytest.mark.parametrize("value", ["nan", "inf"])
-def test_a_target_is_a_number(option: str, value: str, tmp_path: Path) -> None:
-    result = run("encode", tmp_path, option, value)
-    assert result.exit_code == 2 and option in result.stderr

@@ -33,6 +33,7 @@ def test_an_added_model_is_found_everywhere(own: Path, tmp_path: Path, photo, ti
     result = run("models", "--add", source)
     info = read_info(source)
     assert (result.exit_code, tree(own)) == (0, [f"{info.id}.safetensors"]) and "tiny" in result.stderr
+    assert json.loads(run("models", "--add", source, "--json").stdout)["id"] == info.id
     source.unlink()
     names = [json.loads(line)["name"] for line in run("models", "--json").stdout.splitlines()]
     assert names[0] == installed.DEFAULT_MODEL and "tiny" in names

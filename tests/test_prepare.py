@@ -6,6 +6,7 @@ import errno
 import json
 import multiprocessing
 import os
+import shutil
 import time
 from contextlib import closing
 from pathlib import Path
@@ -228,6 +229,12 @@ def test_copies_are_left_out(photos, tmp_path, photo) -> None:
     assert all("photo 0.png" in s.reason for s in summary.skipped) and summary.added == 6
     again = prepare([photos], tmp_path / "set", NO_JND)
     assert again.added == 0 and len(again.skipped) == 2
+
+
+def test_an_exact_copy_is_named_after_the_first(photos, tmp_path) -> None:
+    shutil.copy(photos / "a" / "photo 0.png", photos / "b" / "zz.png")
+    (skipped,) = prepare([photos], tmp_path / "set", NO_JND).skipped
+    assert (Path(skipped.path).name, skipped.reason) == ("zz.png", f"looks the same as {photos / 'a' / 'photo 0.png'}")
 
 
 def test_the_set_may_lie_among_the_photos(photos) -> None:

@@ -10,6 +10,7 @@ import sys
 import click
 
 from jndcodec import __version__
+from jndcodec.cli.report import say
 from jndcodec.cli.screen import Group
 from jndcodec.errors import DependencyError, InputError, JndcodecError
 from jndcodec.threads import wait_calmly
@@ -56,6 +57,8 @@ def cli() -> None:
 def main() -> None:
     """Run the command line; an error of ours becomes one line on stderr and its exit code."""
     wait_calmly(os.environ)
+    if sys.stderr is None:  # closed: what would be said is for nobody
+        sys.stderr = open(os.devnull, "w")
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # a letter that the console lacks is shown as its code
             stream.reconfigure(errors="backslashreplace")
@@ -67,7 +70,7 @@ def main() -> None:
         error.show()
         sys.exit(error.exit_code)
     except JndcodecError as error:
-        click.echo(f"jndcodec: {error}", err=True)
+        say(f"jndcodec: {error}")
         sys.exit(error.exit_code)
     except ModuleNotFoundError as error:
         if error.name != "torch":
@@ -77,7 +80,7 @@ def main() -> None:
     except OSError as error:
         if error.errno is None:  # not the system's word
             raise
-        click.echo(f"jndcodec: {error.filename or 'a file'}: {error.strerror}", err=True)
+        say(f"jndcodec: {error.filename or 'a file'}: {error.strerror}")
         sys.exit(InputError.exit_code)
     except (click.Abort, KeyboardInterrupt):
         click.echo("jndcodec: interrupted", err=True)

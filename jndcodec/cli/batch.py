@@ -16,7 +16,7 @@ import click
 from jndcodec.cli.paths import PIPE, Task
 from jndcodec.cli.progress import Progress
 from jndcodec.cli.report import Done, Total, report, report_error
-from jndcodec.errors import JndcodecError, LimitError
+from jndcodec.errors import JndcodecError, LimitError, OutputError
 from jndcodec.model.choice import engine_for
 from jndcodec.output import check_output, descriptor, writing
 from jndcodec.workers import map_in_order, stoppable
@@ -64,6 +64,8 @@ def run(
     to_stdout = any(task.target == PIPE for task in tasks)
     if to_stdout and how.as_json:
         raise click.UsageError("--json needs standard output for itself: give -o FILE.")
+    if to_stdout and sys.stdout is None:
+        raise OutputError("standard output is closed: give -o FILE, or send it to a file or program")
     if to_stdout and sys.stdout.isatty():
         raise click.UsageError("Standard output is a terminal: give -o FILE, or send it to a file or program.")
     total = Total(verb, several=len(tasks) > 1)

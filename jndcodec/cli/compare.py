@@ -10,6 +10,7 @@ import click
 
 from jndcodec.cli.options import weights_option
 from jndcodec.cli.paths import spare
+from jndcodec.cli.report import say
 from jndcodec.cli.screen import Command
 from jndcodec.rate.jnd import UNCERTAINTY
 
@@ -54,7 +55,7 @@ def compare(
         learned = decoded.suffix.lower() == ".jlc"
     reference = load_picture(original)
     for note in reference.notes:
-        click.echo(f"{original}: note: {note}", err=True)
+        say(f"{original}: note: {note}")
     pixels = read_decoded(decoded, partial(decode, weights=weights))
     result = compare_pictures(reference.seen(), pixels, decoded.name, decoded.stat().st_size, learned, choose(None)[0])
     click.echo(json.dumps(result.as_json()) if as_json else as_text(result))

@@ -117,7 +117,7 @@ def _decode(
         "width": image.width,
         "height": image.height,
         "mode": image.mode,
-        "bytes": stream.tell(),
+        "bytes": len(stream.getbuffer()),
         "input_bytes": len(data),
         "engine": None if jlc.lossless else codec_for(jlc, **options).model.engine,
         "seconds": round(time.monotonic() - start, 3),

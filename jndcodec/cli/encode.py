@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import sys
 import time
 import warnings
 from collections import Counter
@@ -21,7 +20,7 @@ from jndcodec.cli.options import (
     inputs_and_output,
     threads_per_job,
 )
-from jndcodec.cli.paths import PIPE, encoded_name, plan
+from jndcodec.cli.paths import PIPE, encoded_name, plan, standard_input
 from jndcodec.cli.report import Done, by_engine, kilobytes
 from jndcodec.cli.screen import Command
 from jndcodec.errors import DependencyError, InputError, ModelError
@@ -125,7 +124,7 @@ def _encode(
     start = time.monotonic()
     data: str | bytes = source
     if source == PIPE:
-        data = sys.stdin.buffer.read()
+        data = standard_input().read()
     elif is_device(source):  # a named pipe, or the shell's <(command): can be read once
         data = Path(source).read_bytes()
     name = "standard input" if source == PIPE else source

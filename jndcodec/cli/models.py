@@ -36,7 +36,10 @@ def models(add: Path | None, as_json: bool) -> None:
     """
     if add:
         info = add_model(add)
-        click.echo(f"{info.name}, {info.id}: {info.path}", err=True)
+        if as_json:
+            click.echo(json.dumps(_facts(info)))
+        else:
+            click.echo(f"{info.name}, {info.id}: {info.path}", err=True)
         return
     rows = [_facts(info) for info in available_models(lambda error: click.echo(f"not used: {error}", err=True))]
     if as_json:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 import click
 
@@ -120,13 +121,20 @@ def _identity(path: str | Path) -> tuple[int, int] | None:
     return None
 
 
+def standard_input() -> BinaryIO:
+    """Its bytes; InputError where it is closed."""
+    if sys.stdin is None:
+        raise InputError("standard input is closed: name a file, or send one into it")
+    return sys.stdin.buffer
+
+
 def read_jlc(source: str) -> bytes:
     """The bytes of a .jlc file, or of standard input for "-"; of a file that is none, only the start, which shows it.
 
     Raises InputError; the content is `container.parse`'s to check.
     """
     try:
-        with nullcontext(sys.stdin.buffer) if source == PIPE else open(source, "rb") as stream:
+        with nullcontext(standard_input()) if source == PIPE else open(source, "rb") as stream:
             data = stream.read(len(MAGIC))
             return data + stream.read() if data == MAGIC else data
     except FileNotFoundError:

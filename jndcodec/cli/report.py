@@ -15,6 +15,11 @@ from jndcodec.errors import JndcodecError
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object a file on standard output.")
 
 
+def say(line: str) -> None:
+    """One line on stderr. What a name holds that would break the line or drive the terminal is shown as its code."""
+    click.echo("".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in line), err=True)
+
+
 @dataclass
 class Done:
     """What became of a file: its output's bytes, facts for --json, notes on what was converted or left out."""
@@ -31,8 +36,8 @@ def report(task: Task, done: Done, describe: Callable[[dict[str, Any]], str], as
         click.echo(json.dumps(facts))
         return
     for note in done.notes:
-        click.echo(f"{task.source}: note: {note}", err=True)
-    click.echo(describe(facts), err=True)
+        say(f"{task.source}: note: {note}")
+    say(describe(facts))
 
 
 def report_error(source: str, error: JndcodecError, as_json: bool, also: str = "") -> None:
@@ -40,7 +45,7 @@ def report_error(source: str, error: JndcodecError, as_json: bool, also: str = "
     message = str(error)
     if not message.startswith((f"{source}:", f"{also}:")):
         message = f"{source}: {message}"
-    click.echo(f"jndcodec: {message}", err=True)
+    say(f"jndcodec: {message}")
     if as_json:
         click.echo(json.dumps({"input": source, "error": message, "exit_code": error.exit_code}))
 
@@ -76,7 +81,7 @@ class Total:
         if as_json:
             click.echo(json.dumps({"input": task.source, "output": task.target, "kept": True}))
         elif not self.several:
-            click.echo(f"{task.source}: kept {task.target}, which is there already", err=True)
+            say(f"{task.source}: kept {task.target}, which is there already")
         return True
 
     def report(self) -> None:

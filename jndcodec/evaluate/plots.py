@@ -75,7 +75,8 @@ def rd_figure(curves: list[Curve], metric: str) -> Figure:
         axes.invert_yaxis()
     axes.grid(alpha=0.25)
     axes.spines[["top", "right"]].set_visible(False)
-    axes.legend(frameon=False, fontsize=9)
+    if shown:
+        axes.legend(frameon=False, fontsize=9)
     return figure
 
 

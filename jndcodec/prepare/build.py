@@ -122,7 +122,7 @@ def _without_copies(
     """(photos to work on, how many are in the set already); a photo that looks like an earlier one is skipped."""
     there = manifest.photos
     seen = Seen(there.items())
-    names = {photo.identity: photo.path for photo in photos}
+    names = {photo.identity: photo.path for photo in reversed(photos)}  # of exact copies the first
     fresh: list[Photo] = []
     known: set[str] = set()
     for photo in photos:

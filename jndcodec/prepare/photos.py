@@ -10,7 +10,7 @@ from io import BytesIO
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageCms, ImageOps
+from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
 
 from jndcodec.errors import DataError, InputError
 from jndcodec.images.loading import load_picture
@@ -66,6 +66,8 @@ def look_at(path: str) -> Photo | Skipped:
         with Image.open(BytesIO(data)) as image:
             image.draft("L", (144, 128))  # a JPEG is decoded small
             return Photo(path, hashlib.sha256(data).hexdigest(), difference_hash(ImageOps.exif_transpose(image)))
+    except UnidentifiedImageError:
+        return Skipped(path, "not a picture of a known format, or its header is damaged")
     except Exception as error:  # Pillow's decoders raise nearly anything on damaged files
         return Skipped(path, f"not a picture that can be read ({error or type(error).__name__})")
 
