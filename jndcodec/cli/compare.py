@@ -10,7 +10,7 @@ import click
 
 from jndcodec.cli.options import weights_option
 from jndcodec.cli.paths import spare
-from jndcodec.cli.report import say
+from jndcodec.cli.report import say_notes
 from jndcodec.cli.screen import Command
 from jndcodec.rate.jnd import UNCERTAINTY
 
@@ -54,8 +54,7 @@ def compare(
     if learned is None:
         learned = decoded.suffix.lower() == ".jlc"
     reference = load_picture(original)
-    for note in reference.notes:
-        say(f"{original}: note: {note}")
+    say_notes(original, reference.notes)
     pixels = read_decoded(decoded, partial(decode, weights=weights))
     result = compare_pictures(reference.seen(), pixels, decoded.name, decoded.stat().st_size, learned, choose(None)[0])
     click.echo(json.dumps(result.as_json()) if as_json else as_text(result))

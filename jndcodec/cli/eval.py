@@ -10,7 +10,7 @@ from pathlib import Path
 
 import click
 
-from jndcodec.cli.report import say
+from jndcodec.cli.report import say_notes
 from jndcodec.cli.screen import Command
 from jndcodec.heartbeat import heartbeat
 from jndcodec.rate.jnd import UNCERTAINTY, ssimulacra2_from_jnd
@@ -92,8 +92,7 @@ def eval(
     if anchor and anchor not in known:
         raise ArgumentError(f"--anchor {anchor} is not among the curves here: {', '.join(known)}")
     for source in sources:
-        for note in source.notes:
-            say(f"{source.path}: note: {note}")
+        say_notes(source.path, source.notes)
     names = [metric.name for metric in chosen]
     folder.mkdir(parents=True, exist_ok=True)
     os.environ.setdefault("OMP_NUM_THREADS", "1")  # of each process, which inherits it

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import click
@@ -18,6 +19,12 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Print one JS
 def say(line: str) -> None:
     """One line on stderr. What a name holds that would break the line or drive the terminal is shown as its code."""
     click.echo("".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in line), err=True)
+
+
+def say_notes(source: str | Path, notes: Iterable[str]) -> None:
+    """What was converted or left out of a picture."""
+    for note in notes:
+        say(f"{source}: note: {note}")
 
 
 @dataclass
@@ -35,8 +42,7 @@ def report(task: Task, done: Done, describe: Callable[[dict[str, Any]], str], as
     if as_json:
         click.echo(json.dumps(facts))
         return
-    for note in done.notes:
-        say(f"{task.source}: note: {note}")
+    say_notes(task.source, done.notes)
     say(describe(facts))
 
 

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from jndcodec.entropy.scale_network import T_MAX
 from jndcodec.errors import InputError
-from jndcodec.metrics.constants import RADIUS
+from jndcodec.metrics.constants import WINDOW
 from jndcodec.metrics.distortion import distortion
 from jndcodec.metrics.trade import RateTrade, parse_metrics, variable_rate
 from jndcodec.model.tiling import windows
@@ -22,7 +22,6 @@ from jndcodec.weights import ModelInfo
 COMPANION = 0.4  # least share of MSE beside another metric (docs/EFFORT.md); it fades towards t = 1
 COLOUR = 0.35  # of SSIMULACRA2's share that goes to ColorVideoVDP, which sees colour
 BLOCK = 1024  # pixels on a side, at most, of what a distortion is measured on: bounds the memory
-SHORTEST = 2 * RADIUS + 1  # side that MS-SSIM needs; smaller pictures are widened by their edge
 
 
 def rate_trade(info: ModelInfo) -> RateTrade:
@@ -56,7 +55,7 @@ class Objective:
 
     def distortion(self, x_hat: Tensor, x: Tensor) -> Tensor:
         """D of (1, 3, H, W) in [0, 1]: a differentiable scalar in the main metric's units."""
-        height, width = (max(0, SHORTEST - side) for side in x.shape[2:])
+        height, width = (max(0, WINDOW - side) for side in x.shape[2:])  # MS-SSIM needs one; the edge is repeated
         if height or width:
             x_hat, x = (F.pad(part, (0, width, 0, height), mode="replicate") for part in (x_hat, x))
         return sum((share * d(x_hat, x) for share, d in self.terms), torch.zeros((), device=x.device)).squeeze()

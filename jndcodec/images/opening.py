@@ -86,7 +86,7 @@ def _identified(stream: BinaryIO, head: bytes, notes: list[str]) -> ImageFile.Im
         if "MAX_TEXT" in str(error):  # so Pillow says it of PNG
             raise InputError("has a text or an ICC profile of more than 64 MiB: save it without") from None
         if isinstance(error, UnidentifiedImageError):
-            raise InputError(_unknown(head)) from None
+            raise InputError(why_unknown(head)) from None
         raise
 
 
@@ -144,8 +144,8 @@ def _larger_behind(image: TiffImageFile) -> bool:
     return False
 
 
-def _unknown(head: bytes) -> str:
-    """What to do about a file that Pillow does not know."""
+def why_unknown(head: bytes) -> str:
+    """What to do about a file that Pillow does not know, by its first bytes."""
     if head[4:8] == b"ftyp" and head[8:12] in (b"heic", b"heix", b"hevc", b"mif1", b"msf1"):
         return "is HEIC, which is not read: convert it to PNG or JPEG first"
     if head[:2] == b"\xff\x0a" or head[4:8] == b"JXL ":

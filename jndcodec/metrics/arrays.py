@@ -28,6 +28,7 @@ from jndcodec.metrics.constants import (
     SIGMA,
     SMALLEST,
     WEIGHTS,
+    WINDOW,
 )
 
 
@@ -37,7 +38,7 @@ def _band() -> np.ndarray:
     taps = np.exp(-0.5 * (np.arange(-RADIUS, RADIUS + 1) / SIGMA) ** 2)
     band = np.zeros((BLOCK, BLOCK + 2 * RADIUS), np.float32)
     for i in range(BLOCK):
-        band[i, i : i + 2 * RADIUS + 1] = taps / taps.sum()
+        band[i, i : i + WINDOW] = taps / taps.sum()
     return band
 
 
@@ -74,8 +75,8 @@ def ms_ssim(reference: np.ndarray, distorted: np.ndarray) -> float:
     Sides under 161 pixels have no room for all five scales: as many as fit are used, with weights scaled to sum to 1.
     """
     side = min(reference.shape[:2])
-    if side < 2 * RADIUS + 1:
-        raise ValueError(f"MS-SSIM needs at least {2 * RADIUS + 1} x {2 * RADIUS + 1} pixels")
+    if side < WINDOW:
+        raise ValueError(f"MS-SSIM needs at least {WINDOW} x {WINDOW} pixels")
     count = sum((side - 1) // 2**s >= 2 * RADIUS for s in range(len(SCALE_WEIGHTS)))
     values = []
     for channel in range(3):

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import FunctionCtx, once_differentiable
 
-BLOCK = 32
+from jndcodec.metrics.constants import BLOCK
 
 
 class Blocks:

@@ -4,6 +4,7 @@
 RADIUS = 5
 SIGMA = 1.5
 BLOCK = 32
+WINDOW = 2 * RADIUS + 1
 
 # Wang, Simoncelli, Bovik: "Multi-scale structural similarity for image quality assessment", 2003
 SCALE_WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)

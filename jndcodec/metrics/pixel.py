@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from jndcodec.metrics.blur import blur
-from jndcodec.metrics.constants import C1, C2, RADIUS, SCALE_WEIGHTS
+from jndcodec.metrics.constants import C1, C2, RADIUS, SCALE_WEIGHTS, WINDOW
 
 
 def psnr(ref: Tensor, dist: Tensor) -> Tensor:
@@ -41,8 +41,8 @@ def ms_ssim(ref: Tensor, dist: Tensor) -> Tensor:
     with torch.autocast(ref.device.type, enabled=False):
         a, b = ref.float(), dist.float()
         side = min(a.shape[-2:])
-        if side < 2 * RADIUS + 1:
-            raise ValueError(f"MS-SSIM needs at least {2 * RADIUS + 1} x {2 * RADIUS + 1} pixels")
+        if side < WINDOW:
+            raise ValueError(f"MS-SSIM needs at least {WINDOW} x {WINDOW} pixels")
         count = sum((side - 1) // 2**s >= 2 * RADIUS for s in range(len(SCALE_WEIGHTS)))
         weights = [w / sum(SCALE_WEIGHTS[:count]) for w in SCALE_WEIGHTS[:count]]
         value = torch.ones((), device=a.device)

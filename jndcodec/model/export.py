@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from jndcodec.entropy.scale_network import ScaleNetwork
 from jndcodec.entropy.tables import Tables, gaussian_tables
+from jndcodec.errors import ModelError
 from jndcodec.model.integer_twin import quantise_log_scale, quantise_network
 from jndcodec.model.vbr import JlcVbr
 from jndcodec.weights import (
@@ -29,6 +30,7 @@ from jndcodec.weights import (
 )
 
 BASIS = "basis"  # W is as large as kernels are
+ORTHONORMAL = 0.01  # how far W Wᵀ may be from 1; float16 leaves 0.0003
 
 
 def export_weights(
@@ -45,8 +47,14 @@ def export_weights(
 
     calibration: {"t_1jnd": float, "points": [{"t", "bpp", "psnr", "ssimulacra2"}, …]}; record: anything JSON can
     hold about the training; tables: Gaussian where there are none. Raises ModelError where the scale network's sums
-    could leave float64's exact range.
+    could leave float64's exact range, and where detail could not make up for all that g_s misses.
     """
+    rows = model.basis
+    if (rows @ rows.T - torch.eye(len(rows), device=rows.device)).abs().max() > ORTHONORMAL:
+        raise ModelError(
+            "the rows of W are not orthonormal, as of an average of models whose channels of detail stand in different "
+            "orders: average what began from one weights file"
+        )
     tensors = portable_tensors(model, tables or gaussian_tables())
     config = asdict(model.config)
     about = {

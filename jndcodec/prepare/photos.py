@@ -14,6 +14,7 @@ from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
 
 from jndcodec.errors import DataError, InputError
 from jndcodec.images.loading import load_picture
+from jndcodec.images.opening import why_unknown
 from jndcodec.images.suffixes import PICTURE_SUFFIXES
 
 SAME = 5  # of 64 bits of difference hash that may differ between copies of one photo
@@ -67,7 +68,7 @@ def look_at(path: str) -> Photo | Skipped:
             image.draft("L", (144, 128))  # a JPEG is decoded small
             return Photo(path, hashlib.sha256(data).hexdigest(), difference_hash(ImageOps.exif_transpose(image)))
     except UnidentifiedImageError:
-        return Skipped(path, "not a picture of a known format, or its header is damaged")
+        return Skipped(path, why_unknown(data))
     except Exception as error:  # Pillow's decoders raise nearly anything on damaged files
         return Skipped(path, f"not a picture that can be read ({error or type(error).__name__})")
 
