@@ -10,6 +10,7 @@ import pytest
 from click.testing import CliRunner
 from PIL import Image
 
+from jndcodec.entropy import lookup
 from jndcodec.evaluate.results import Curve
 from jndcodec.weights import read_info
 
@@ -63,3 +64,13 @@ def test_the_model_card_shows_first_what_a_model_was_not_trained_on() -> None:
     assert [name for name, _ in card.by_honesty(curve)] == ["butteraugli", "psnr", "ssimulacra2"]
     assert [label[-1] for _, label in card.by_honesty(curve)] == [")", "*", "*"]
     assert not any(label.endswith("*") for _, label in card.by_honesty(replace(curve, name="mine")))
+
+
+def test_a_training_step_keeps_to_its_operations(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a GPU waits for is launches: docs/BENCHMARKS.md, "On CUDA"."""
+    monkeypatch.setattr(lookup, "PARALLEL", set(lookup.PARALLEL))
+    script = load(next(path for path in SCRIPTS if path.stem == "step_cost"))
+    costs = script.step_costs("", "mse", 2, 64)
+    of = {part: costs.total(part)[0] for part in ("forward", "backward", "optimiser")}
+    assert 0 < of["forward"] + of["backward"] <= 900 and 0 < of["optimiser"] <= 250
+    assert not any(name in script.COLLIDING for _, name in costs.operations)

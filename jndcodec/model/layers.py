@@ -59,9 +59,45 @@ class Slim(nn.Module):
         self.leave = conv(width, channels, 1)
 
     def forward(self, x: Tensor) -> Tensor:
-        h = F.leaky_relu(self.enter(x), 0.1, inplace=True)  # fresh memory costs more than the arithmetic here
+        x, h = _Fork.apply(x, _precision(x))
+        h = F.leaky_relu(self.enter(h), 0.1, inplace=True)  # fresh memory costs more than the arithmetic here
         h = F.leaky_relu(self.mix(h), 0.1, inplace=True)
-        return torch.add(x, self.leave(h), alpha=self.REACH)
+        return _Join.apply(x, self.leave(h), self.REACH)
+
+
+def _precision(x: Tensor) -> torch.dtype:
+    """What a convolution would run in here."""
+    kind = x.device.type
+    reduced = torch.amp.is_autocast_available(kind) and torch.is_autocast_enabled(kind)
+    return torch.get_autocast_dtype(kind) if reduced else x.dtype
+
+
+class _Fork(torch.autograd.Function):
+    """x, and x in `dtype` for a branch. What comes back from both is added in one pass, without a cast before it."""
+
+    @staticmethod
+    def forward(ctx: FunctionCtx, x: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+        return x.view_as(x), x.to(dtype) if dtype != x.dtype else x.view_as(x)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: FunctionCtx, grad: Tensor, branch: Tensor) -> tuple[Tensor, None]:
+        return grad + branch, None
+
+
+class _Join(torch.autograd.Function):
+    """x + reach * branch; the branch's gradient is scaled and cast in one pass."""
+
+    @staticmethod
+    def forward(ctx: FunctionCtx, x: Tensor, branch: Tensor, reach: float) -> Tensor:
+        ctx.reach, ctx.dtype = reach, branch.dtype  # type: ignore[attr-defined]
+        return torch.add(x, branch, alpha=reach)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: FunctionCtx, grad: Tensor) -> tuple[Tensor, Tensor, None]:
+        branch = torch.empty_like(grad, dtype=ctx.dtype)  # type: ignore[attr-defined]
+        return grad, torch.mul(grad, ctx.reach, out=branch), None  # type: ignore[attr-defined]
 
 
 def slims(channels: int, width: int, count: int) -> nn.Sequential:
@@ -116,11 +152,13 @@ class BlockDct(nn.Module):
 
     basis: Tensor
     centre: Tensor
+    grey: Tensor
 
     def __init__(self) -> None:
         super().__init__()
         self.register_buffer("basis", dct_basis().reshape(64, 64), persistent=False)
         self.register_buffer("centre", -0.5 * self.basis.sum(1), persistent=False)  # the coefficients of -0.5
+        self.register_buffer("grey", -(self.centre @ self.basis), persistent=False)  # 0.5, as they have it
 
     def forward(self, x: Tensor) -> Tensor:
         n, c, h, w = x.shape
@@ -134,41 +172,40 @@ class BlockDct(nn.Module):
         n, c, h, w = u.shape
         with torch.autocast(u.device.type, enabled=False):
             blocks = u.float().permute(0, 2, 3, 1).reshape(-1, 64)
-            blocks = F.linear(blocks, self.basis.T, -(self.centre @ self.basis))
+            blocks = F.linear(blocks, self.basis.T, self.grey)
         return blocks.reshape(n, h, w, c // 64, 8, 8).permute(0, 3, 1, 4, 2, 5).reshape(n, c // 64, h * 8, w * 8)
 
 
-def gaussian_bits(residual: Tensor, log_scale: Tensor, heard: bool = False) -> Tensor:
+def gaussian_bits(residual: Tensor, log_scale: Tensor, heard_from: int | None = None) -> Tensor:
     """Bits of each `residual` (in quantisation steps) under a zero-mean Gaussian integrated over one step.
 
-    The scale is limited to what the tables hold (`SCALE_MIN`, `SCALE_MAX` of jndcodec.entropy.tables). `heard`: one
-    below them has the gradient of the smallest, so that it can find back; else none.
+    The scale is limited to what the tables hold (`SCALE_MIN`, `SCALE_MAX` of jndcodec.entropy.tables). One below them
+    has no gradient, but in the channels from `heard_from` on that of the smallest, so that it can find back.
     """
-    return _GaussianBits.apply(residual, log_scale, heard)
+    return _GaussianBits.apply(residual, log_scale, heard_from)
 
 
 class _GaussianBits(torch.autograd.Function):
     """Both slopes are computed with the value, in place: a third of the passes over memory."""
 
     @staticmethod
-    def forward(ctx: FunctionCtx, residual: Tensor, log_scale: Tensor, heard: bool) -> Tensor:
+    def forward(ctx: FunctionCtx, residual: Tensor, log_scale: Tensor, heard_from: int | None) -> Tensor:
         limits, least = (math.log(0.11), math.log(256.0)), 1e-9
-        inverse = log_scale.clamp(*limits).neg_().exp_()
+        inverse = log_scale.clamp(*limits).neg_().exp_().mul_(2**-0.5)
         v = residual.abs()
-        high = (0.5 - v).mul_(inverse)
-        low = (-0.5 - v).mul_(inverse)
-        c = -(2**-0.5)
-        p = torch.erfc(high * c).sub_(torch.erfc(low * c)).mul_(0.5)
+        near, far = (v - 0.5).mul_(inverse), (v + 0.5).mul_(inverse)  # ends of the step, in sqrt(2) scales
+        p = torch.erfc(near).sub_(torch.erfc(far)).mul_(0.5)
         bits = p.clamp_min(least).log2_().neg_()
         if any(ctx.needs_input_grad):  # type: ignore[attr-defined]
             ctx.shape = log_scale.shape  # type: ignore[attr-defined]
-            factor = (p > least) / p.mul_(-math.log(2) * math.sqrt(2 * math.pi)).clamp_(max=-least)
-            at_high, at_low = (end.square().mul_(-0.5).exp_() for end in (high, low))
-            by_residual = (at_low - at_high).mul_(inverse).mul_(factor).mul_(residual.sign())
-            by_scale = at_low.mul_(low).sub_(at_high.mul_(high)).mul_(factor)
+            factor = (p > least) / p.mul_(math.log(2) * math.sqrt(math.pi)).clamp_(min=least)
+            at_near, at_far = (end.square().neg_().exp_() for end in (near, far))
+            by_residual = (at_near - at_far).mul_(inverse).mul_(factor).copysign_(residual)
+            by_scale = at_far.mul_(far).sub_(at_near.mul_(near)).mul_(factor)
             by_scale.mul_(log_scale <= limits[1])
-            if not heard:
-                by_scale.mul_(log_scale >= limits[0])
+            if heard_from != 0:
+                quiet = (slice(None), slice(heard_from)) if heard_from else ...
+                by_scale[quiet].mul_(log_scale[quiet] >= limits[0])
             ctx.save_for_backward(by_residual, by_scale)
         return bits
 

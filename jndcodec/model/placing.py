@@ -23,9 +23,9 @@ class Placed(torch.autograd.Function):
         offset: Tensor,
     ) -> tuple[Tensor, Tensor]:  # fmt: skip
         symbols = round_off(y - mean, offset)
-        inwards = symbols.clamp(-1, 1)
-        ctx.save_for_backward(mask, inwards)
-        placed = symbols.addcmul_(inwards, shift, value=-1).add_(mean)
+        outwards = symbols.clamp(-1, 1)
+        placed = symbols.addcmul_(outwards, shift, value=-1).add_(mean)
+        ctx.save_for_backward(mask, outwards.neg_())
         return torch.where(mask, placed, y_hat), torch.where(mask, mean, means)
 
     @staticmethod
@@ -34,4 +34,4 @@ class Placed(torch.autograd.Function):
         mask, inwards = ctx.saved_tensors  # type: ignore[attr-defined]
         here = grad * mask
         # steps take each element once: what goes back to the means before stays outside of this mask by itself
-        return grad - here, means, here, (here * inwards).neg_(), None, means * mask, None
+        return grad - here, means, here, here * inwards, None, means * mask, None

@@ -214,7 +214,7 @@ class JlcVbr(nn.Module):
 
     def before_mean(self, step: int, y_hat: Tensor, features: Tensor, sigma: Tensor) -> Tensor:
         """What a step's means are made of, (N, 2d or d, h, w)."""
-        return features if step == 0 else self.context[step - 1](F.hardtanh_(y_hat / sigma, -8, 8), features)
+        return features if step == 0 else self.context[step - 1](F.hardtanh(y_hat / sigma, -8, 8), features)
 
     def reconstruction(self, symbols: Tensor, index: Tensor) -> Tensor:
         """y_hat - mean of symbols (N, C, h, w) under table indexes (integers of that shape): inside of the symbol."""
@@ -251,7 +251,6 @@ class JlcVbr(nn.Module):
         index = table_index(log_scale.detach()).clamp_(min=1)
         index_detail = audible(index[:, m:])
         offset, shift = (look_up(table, index) for table in (0.5 - self.dead_zone, self.recon_shift))
-        scale_y, scale_detail = log_scale.split([m, self.config.detail], 1)
         shift_y, shift_detail = shift.split([m, self.config.detail], 1)
 
         def place(y_hat: Tensor, means: Tensor, mask: Tensor, mean: Tensor) -> tuple[Tensor, Tensor]:
@@ -259,7 +258,6 @@ class JlcVbr(nn.Module):
 
         y_hat, means = self.refine(z_hat, y, gains, place)
         residual = round_off(y - means, offset[:, :m]) if hard else y - means + torch.rand_like(y) - 0.5
-        bits_y = gaussian_bits(residual, scale_y).sum((1, 2, 3))
         predicted = self.predict(y_hat, gains)
         detail = self.detail(c - predicted, gains)
         # Where the scale is small nearly all of it is rounded away, and a straight-through gradient would claim the
@@ -268,8 +266,8 @@ class JlcVbr(nn.Module):
         wanted = round_off(detail.detach(), offset[:, m:])
         symbols = wanted * (index_detail > 0)
         # What is wanted where nothing is coded is lost, but its scale must hear of it: so it has a price.
-        bits = gaussian_bits((symbols if hard else wanted) + moving, scale_detail, heard=True)
-        bits_y = bits_y + bits.sum((1, 2, 3))
+        both = torch.cat([residual, (symbols if hard else wanted) + moving], 1)
+        bits_y = gaussian_bits(both, log_scale, heard_from=m).sum((1, 2, 3))
         detail_hat = symbols - symbols.clamp(-1, 1) * shift_detail + moving
         noisy_z = z_hat if hard else z + torch.rand_like(z) - 0.5
         bits_z = gaussian_bits(noisy_z, gains.log_scale_z).sum((1, 2, 3))
