@@ -129,8 +129,16 @@ def test_bits_of_a_gaussian_and_their_slopes() -> None:
     normal = torch.distributions.Normal(0.0, scale)
     at = residual.detach()
     expected = -torch.log2((normal.cdf(at + 0.5) - normal.cdf(at - 0.5)).clamp_min(1e-9))
-    torch.testing.assert_close(gaussian_bits(residual, log_scale).detach(), expected)
-    assert torch.autograd.gradcheck(gaussian_bits, (residual[1:], log_scale[1:]))
+    torch.testing.assert_close(gaussian_bits(residual[None], log_scale[None])[0].detach(), expected)
+    assert torch.autograd.gradcheck(gaussian_bits, (residual[None, 1:], log_scale[None, 1:]))
+    tiny, smallest = (
+        torch.full((2, 3), -9.0, requires_grad=True),
+        torch.full((2, 3), math.log(0.11), requires_grad=True),
+    )
+    (heard,) = torch.autograd.grad(gaussian_bits(torch.full((2, 3), 0.7), tiny, heard_from=2).sum(), tiny)
+    (at_smallest,) = torch.autograd.grad(gaussian_bits(torch.full((2, 3), 0.7), smallest).sum(), smallest)
+    assert not heard[:, :2].any() and heard[:, 2:].all()
+    torch.testing.assert_close(heard[:, 2:], at_smallest[:, 2:])
     units = torch.tensor([[0.1], [0.9]], dtype=torch.float64, requires_grad=True)  # one scale for several elements
     assert torch.autograd.gradcheck(gaussian_bits, (residual[None, 1:4].repeat(2, 1), units))
 
@@ -145,6 +153,7 @@ def test_gains_between_anchors_and_their_gradient() -> None:
     expected = (1 - share) * gain.log_gain[left] + share * gain.log_gain[left + 1]
     found = gain.log(t)[:, :, 0, 0]
     torch.testing.assert_close(found, expected)
+    assert torch.equal(found, torch.cat([gain.log(one[None])[:, :, 0, 0] for one in t]))  # alone or in a batch
     towards = torch.randn(found.shape, generator=torch.Generator().manual_seed(2))
     for a, b in zip(*(torch.autograd.grad(v, gain.log_gain, towards) for v in (found, expected)), strict=True):
         torch.testing.assert_close(a, b)

@@ -16,19 +16,19 @@ class RateGain(nn.Module):
 
     def log(self, t: Tensor) -> Tensor:
         """At t (N,) in [0, 1], (N, C, 1, 1)."""
-        return self.log_between(hats(t, len(self.log_gain)))
-
-    def log_between(self, weights: Tensor) -> Tensor:
-        """The same of the weights of the anchors, `hats`. A product: its gradient needs no scatter."""
-        with torch.autocast(weights.device.type, enabled=False):  # bf16 has too few digits for a logarithm
-            return (weights @ self.log_gain)[:, :, None, None]
+        return between(self.log_gain, t)
 
 
-def hats(t: Tensor, anchors: int) -> Tensor:
-    """(N, K): the weights of K anchors, spread evenly over [0, 1], at t (N,): two at most, with sum 1."""
-    last = anchors - 1
-    distance = (t * last).clamp(0, last)[:, None] - torch.arange(anchors, device=t.device)
-    return (1 - distance.abs()).clamp_(min=0)
+def between(values: Tensor, t: Tensor) -> Tensor:
+    """Values (K, C) at K anchors, spread evenly over [0, 1], at t (N,): (N, C, 1, 1) float32.
+
+    As products with the weights of all anchors, of which two are not 0: the gradient needs no scatter, and what a t
+    finds is the same to the last bit whatever stands beside it, as of a product of matrices it is not.
+    """
+    last = len(values) - 1
+    distance = (t * last).clamp(0, last)[:, None] - torch.arange(last + 1, device=t.device)
+    weights = (1 - distance.abs()).clamp_(min=0)
+    return (weights[:, :, None] * values).sum(1)[:, :, None, None]
 
 
 class Gains:
@@ -46,10 +46,9 @@ class Gains:
         scale_y: RateGain, scale_z: RateGain,
     ) -> None:  # fmt: skip
         """m: how many channels of y and scale_y are y's; the rest are detail's."""
-        weights = hats(t, len(y.log_gain))
-        log_y, log_y_inverse, log_a, log_s, self.log_scale, self.log_scale_z = (
-            gain.log_between(weights) for gain in (y, y_inverse, a, s, scale_y, scale_z)
-        )
+        every: list[Tensor] = [gain.log_gain for gain in (y, y_inverse, a, s, scale_y, scale_z)]
+        found = between(torch.cat(every, 1), t).split([part.shape[1] for part in every], 1)
+        log_y, log_y_inverse, log_a, log_s, self.log_scale, self.log_scale_z = found
         parts = [m, log_y.shape[1] - m]
         usual, usual_detail = self.log_scale.detach().split(parts, 1)
         self.y, self.detail = log_y.exp().split(parts, 1)

@@ -12,6 +12,12 @@ from torch import Tensor, nn
 from torch.autograd.function import FunctionCtx, once_differentiable
 
 
+def _is_reduced(x: Tensor) -> bool:
+    """Whether convolutions of x run in less than float32 here."""
+    kind = x.device.type
+    return torch.amp.is_autocast_available(kind) and torch.is_autocast_enabled(kind)
+
+
 class FullConv(nn.Conv2d):
     """A convolution of the main path: in float32 whatever precision the rest runs in, with a float32 answer.
 
@@ -21,9 +27,8 @@ class FullConv(nn.Conv2d):
     """
 
     def forward(self, x: Tensor) -> Tensor:
-        kind = x.device.type
-        reduced = torch.amp.is_autocast_available(kind) and torch.is_autocast_enabled(kind)
-        with torch.autocast(kind, enabled=False):
+        reduced = _is_reduced(x)
+        with torch.autocast(x.device.type, enabled=False):
             if not reduced or self.kernel_size == (1, 1) or self.stride != (1, 1):
                 return super().forward(x.float())
             middle = F.conv2d(x.float(), self.weight[:, :, 1:2, 1:2], self.bias)
@@ -59,30 +64,23 @@ class Slim(nn.Module):
         self.leave = conv(width, channels, 1)
 
     def forward(self, x: Tensor) -> Tensor:
-        x, h = _Fork.apply(x, _precision(x))
+        x, h = _Fork.apply(x) if _is_reduced(x) else (x, x)
         h = F.leaky_relu(self.enter(h), 0.1, inplace=True)  # fresh memory costs more than the arithmetic here
         h = F.leaky_relu(self.mix(h), 0.1, inplace=True)
         return _Join.apply(x, self.leave(h), self.REACH)
 
 
-def _precision(x: Tensor) -> torch.dtype:
-    """What a convolution would run in here."""
-    kind = x.device.type
-    reduced = torch.amp.is_autocast_available(kind) and torch.is_autocast_enabled(kind)
-    return torch.get_autocast_dtype(kind) if reduced else x.dtype
-
-
 class _Fork(torch.autograd.Function):
-    """x, and x in `dtype` for a branch. What comes back from both is added in one pass, without a cast before it."""
+    """x, and x as autocast casts it for a branch. What comes back from both is added in one pass, not cast before."""
 
     @staticmethod
-    def forward(ctx: FunctionCtx, x: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
-        return x.view_as(x), x.to(dtype) if dtype != x.dtype else x.view_as(x)
+    def forward(ctx: FunctionCtx, x: Tensor) -> tuple[Tensor, Tensor]:
+        return x.view_as(x), x.to(torch.get_autocast_dtype(x.device.type))
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: FunctionCtx, grad: Tensor, branch: Tensor) -> tuple[Tensor, None]:
-        return grad + branch, None
+    def backward(ctx: FunctionCtx, grad: Tensor, branch: Tensor) -> Tensor:
+        return grad + branch
 
 
 class _Join(torch.autograd.Function):
@@ -158,7 +156,7 @@ class BlockDct(nn.Module):
         super().__init__()
         self.register_buffer("basis", dct_basis().reshape(64, 64), persistent=False)
         self.register_buffer("centre", -0.5 * self.basis.sum(1), persistent=False)  # the coefficients of -0.5
-        self.register_buffer("grey", -(self.centre @ self.basis), persistent=False)  # 0.5, as they have it
+        self.register_buffer("grey", -(self.centre @ self.basis), persistent=False)  # 0.5, through both
 
     def forward(self, x: Tensor) -> Tensor:
         n, c, h, w = x.shape
@@ -177,7 +175,7 @@ class BlockDct(nn.Module):
 
 
 def gaussian_bits(residual: Tensor, log_scale: Tensor, heard_from: int | None = None) -> Tensor:
-    """Bits of each `residual` (in quantisation steps) under a zero-mean Gaussian integrated over one step.
+    """Bits of each `residual` (N, C, …), in quantisation steps, under a zero-mean Gaussian integrated over one step.
 
     The scale is limited to what the tables hold (`SCALE_MIN`, `SCALE_MAX` of jndcodec.entropy.tables). One below them
     has no gradient, but in the channels from `heard_from` on that of the smallest, so that it can find back.
@@ -203,9 +201,7 @@ class _GaussianBits(torch.autograd.Function):
             by_residual = (at_near - at_far).mul_(inverse).mul_(factor).copysign_(residual)
             by_scale = at_far.mul_(far).sub_(at_near.mul_(near)).mul_(factor)
             by_scale.mul_(log_scale <= limits[1])
-            if heard_from != 0:
-                quiet = (slice(None), slice(heard_from)) if heard_from else ...
-                by_scale[quiet].mul_(log_scale[quiet] >= limits[0])
+            by_scale[:, :heard_from].mul_(log_scale[:, :heard_from] >= limits[0])
             ctx.save_for_backward(by_residual, by_scale)
         return bits
 
