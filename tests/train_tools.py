@@ -81,7 +81,7 @@ class StubFeatures(nn.Module):
 
 def features() -> nn.Module:
     """AlexNet where its weights are installed, else the stub."""
-    from jndcodec.train.features import load_features
+    from jndcodec.metrics.features import load_features
 
     try:
         return load_features("alexnet")

