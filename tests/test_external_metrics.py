@@ -64,9 +64,12 @@ def test_butteraugli_reads_the_norm_of_its_program(tmp_path: Path, monkeypatch: 
 
 @pytest.fixture
 def fresh_dists() -> Iterator[None]:
-    external._dists_metric.cache_clear()
+    caches = external._dists_metric, external._dists_features
+    for kept in caches:
+        kept.cache_clear()
     yield
-    external._dists_metric.cache_clear()
+    for kept in caches:
+        kept.cache_clear()
 
 
 def test_dists_with_random_weights(fresh_dists, monkeypatch: pytest.MonkeyPatch, photo) -> None:
@@ -84,6 +87,9 @@ def test_dists_with_random_weights(fresh_dists, monkeypatch: pytest.MonkeyPatch,
     assert same == pytest.approx(0, abs=1e-5)
     assert other > 1e-3
     assert models.vgg16 is theirs
+    monkeypatch.setattr(external, "DISTS_KEPT", 0)  # a large picture, whose features are not kept
+    assert external.dists(rgb, jpeg(rgb, 10)) == pytest.approx(other, abs=1e-6)
+    assert external._dists_features.cache_info().misses == 1
 
 
 def test_dists_without_vgg_says_what_to_install(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
