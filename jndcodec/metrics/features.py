@@ -20,7 +20,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from jndcodec.errors import ArgumentError, ModelError
-from jndcodec.metrics.feature_files import ALEXNET, LITE0, VGG16, Source, State
+from jndcodec.metrics.feature_files import ALEXNET, LITE0, VGG16, Source, State, read
 
 IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))  # mean and standard deviation, RGB in [0, 1]
 TF_LITE = ((127 / 255,) * 3, (128 / 255,) * 3)
@@ -178,11 +178,12 @@ def load_features(name: str, path: str | Path | None = None, *, normalise: bool 
     if name not in NETWORKS:
         raise ArgumentError(f"unknown feature network {name}; choose one of {', '.join(NETWORKS)}")
     network = NETWORKS[name]
-    state = network.source.state(name, path)
+    file = network.source.find(path)
+    state = read(file) if file else network.source.download(name)
     features = Features(network.build(), network.taps, network.statistics if normalise else None)
     try:
         converted = network.convert(state)
         features.layers.load_state_dict({key: converted[key].float() for key in features.layers.state_dict()})
     except (KeyError, RuntimeError, ValueError, TypeError, AttributeError) as error:
-        raise ModelError(f"{path or name}: not the weights of {name} ({error})") from error
+        raise ModelError(f"{file or name}: not the weights of {name} ({error})") from error
     return features
